@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What somebody tries to do, as far as rules can see it.
+
+use crate::{path::RulePath, rule::Category};
+
+/// One access to a file or program.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// Kind of access; a process access executes the object.
+    pub category: Category,
+    /// Name used at this access; none for an object without one (memfd, deleted files).
+    pub path: Option<&'a RulePath>,
+    /// Names under which the object's inode was found when the rules were applied.
+    pub identities: &'a [RulePath],
+    /// The acting executable; for an exec the one before it. None if it has no name.
+    pub exe: Option<&'a RulePath>,
+}

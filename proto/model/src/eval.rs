@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The reference decision: the order of rules as code, and the judge of every other
+//! implementation.
+//!
+//! A rule set and an access flow in, a [`Decision`] flows out. The order, most important first:
+//! a rule with sources beats one without; then exact path, pattern, base name, deepest directory;
+//! then Block, Audit, Allow. No rule: the posture, if the category has an Allow rule.
+
+use crate::{
+    access::Access,
+    event::{Reason, Verdict},
+    feature::Feature,
+    ids::RuleId,
+    object::{Match, Object, PathObject},
+    options::Posture,
+    order::Rank,
+    rule::{Action, Rule},
+    rule_set::RuleSet,
+};
+
+/// What the engine does with an access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Permit, report or deny.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// The rules that decided, ascending. A Block beside an Audit of the same rank names both.
+    pub rules: Vec<RuleId>,
+}
+
+/// A rule set that this evaluator cannot judge yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule} needs `{feature}`, which is not built yet")]
+pub struct UnsupportedRule {
+    /// The rule.
+    pub rule: RuleId,
+    /// What it needs.
+    pub feature: Feature,
+}
+
+/// Features of rules that [`eval`] judges.
+pub const SUPPORTED: &[Feature] = &[
+    Feature::Process,
+    Feature::File,
+    Feature::PathName,
+    Feature::PathIdentity,
+    Feature::Directory,
+    Feature::Sources,
+];
+
+/// Decides one access.
+///
+/// # Errors
+/// If a rule of the access's category is of a kind that is not built yet.
+pub fn eval(rules: &RuleSet, access: &Access<'_>) -> Result<Decision, UnsupportedRule> {
+    let mut best: Vec<(Rank, &Rule)> = Vec::new();
+    for rule in rules.rules().iter().filter(|rule| rule.category == access.category) {
+        check_supported(rule)?;
+        let Some(rank) = rank_of_match(rule, access) else { continue };
+        match best.first().map(|(highest, _)| rank.cmp(highest)) {
+            Some(std::cmp::Ordering::Less) => continue,
+            Some(std::cmp::Ordering::Greater) => best.clear(),
+            Some(std::cmp::Ordering::Equal) | None => {}
+        }
+        best.push((rank, rule));
+    }
+    let matched: Vec<_> = best.into_iter().map(|(_, rule)| rule).collect();
+    Ok(decide(&matched).unwrap_or_else(|| by_posture(rules, access)))
+}
+
+/// Whether a rule can be judged.
+///
+/// # Errors
+/// Names the first of its needs that is not built yet.
+pub fn check_supported(rule: &Rule) -> Result<(), UnsupportedRule> {
+    match Feature::of_rule(rule).into_iter().find(|need| !SUPPORTED.contains(need)) {
+        Some(feature) => Err(UnsupportedRule { rule: rule.id, feature }),
+        None => Ok(()),
+    }
+}
+
+/// The decision of equally specific rules; none if there is none.
+#[must_use]
+pub fn decide(matched: &[&Rule]) -> Option<Decision> {
+    let action = matched.iter().map(|rule| rule.action).max()?;
+    let named = matched.iter().filter(|rule| match action {
+        Action::Allow => true,
+        Action::Audit | Action::Block => rule.action != Action::Allow,
+    });
+    let mut rules: Vec<_> = named.map(|rule| rule.id).collect();
+    rules.sort_unstable();
+    Some(Decision { verdict: action.into(), reason: Some(Reason::Rule), rules })
+}
+
+fn by_posture(rules: &RuleSet, access: &Access<'_>) -> Decision {
+    if !rules.is_whitelist(access.category) {
+        return Decision { verdict: Verdict::Allow, reason: None, rules: Vec::new() };
+    }
+    let verdict = rules.posture(access.category).into();
+    Decision { verdict, reason: Some(Reason::Posture), rules: Vec::new() }
+}
+
+fn rank_of_match(rule: &Rule, access: &Access<'_>) -> Option<Rank> {
+    let acts = rule.sources.is_empty()
+        || access.exe.is_some_and(|exe| rule.sources.iter().any(|source| source.covers(exe)));
+    let matches = acts && object_matches(&rule.object, access);
+    matches.then(|| Rank::of(rule))
+}
+
+fn object_matches(object: &Object, access: &Access<'_>) -> bool {
+    match object {
+        Object::Path(PathObject { path, matching: Match::Name }) => access.path == Some(path),
+        Object::Path(PathObject { path, matching: Match::Identity }) => {
+            access.identities.contains(path)
+        }
+        Object::Directory(directory) => access.path.is_some_and(|path| directory.covers(path)),
+        _ => false,
+    }
+}
+
+impl From<Action> for Verdict {
+    fn from(action: Action) -> Self {
+        match action {
+            Action::Allow => Self::Allow,
+            Action::Audit => Self::Audit,
+            Action::Block => Self::Block,
+        }
+    }
+}
+
+impl From<Posture> for Verdict {
+    fn from(posture: Posture) -> Self {
+        match posture {
+            Posture::Allow => Self::Allow,
+            Posture::Audit => Self::Audit,
+            Posture::Block => Self::Block,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Programs: may this file be executed, and who is acting afterwards. */
+
+SEC("lsm/bprm_check_security")
+int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
+{
+	struct outcome out = {};
+	struct scope s;
+	int scope;
+
+	if (ret)
+		return ret;
+	scope = enter(&s);
+	if (scope == OUT_OF_SCOPE) {
+		scope = adopt(&s);
+		if (scope == BROKEN_SCOPE && !s.label) {
+			out.verdict = ABI_BLOCK;
+			out.reason = ABI_GUARD;
+			count(ABI_GUARD_DENIALS);
+			return conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+		}
+	}
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+	if (!(s.set->flags & ABI_SET_PROCESS))
+		return 0;
+	if (judge(&s, bprm->file, ABI_PROCESS, &out))
+		return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+	return conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+}
+
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
+{
+	struct scope s;
+
+	if (enter(&s) != IN_SCOPE || !(s.set->flags & ABI_SET_SUBJECTS))
+		return 0;
+	/* If it fails, the subject stays that of an older set and is computed at the next decision,
+	 * which denies if it fails there too. */
+	if (set_subject(&s, BPF_CORE_READ(bprm, file, f_path.dentry)))
+		s.label->subject_set = 0;
+	return 0;
+}

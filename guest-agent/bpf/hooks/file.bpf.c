@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Files: may this file be opened. Also where the agent's own opens record identities. */
+
+/* Kernel-internal open flag of execve and of a program's interpreter (include/linux/fs.h). */
+#define FMODE_EXEC 0x20
+
+/* Records an inode that the agent opens. On an overlay this runs for the overlay's inode and for
+ * the layer's, which is the one that keeps its number. */
+static __always_inline bool record_identity(struct file *file)
+{
+	__u32 thread = bpf_get_current_pid_tgid();
+	struct abi_probe *probe = bpf_map_lookup_elem(&probes, &thread);
+	struct abi_inode_key key;
+	__u32 class_id;
+
+	if (!probe)
+		return false;
+	inode_key(BPF_CORE_READ(file, f_inode), probe->set, &key);
+	class_id = probe->class_id;
+	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
+		probe->failed++;
+	else
+		probe->seen++;
+	return true;
+}
+
+/* A program that is blocked by identity is stopped as soon as execve opens it: this is where a
+ * mount of a layer, an ELF interpreter and a detached tree come by. What is only audited waits for
+ * bprm_check_security, so that nothing is reported twice. */
+static __always_inline int open_for_exec(struct scope *s, struct file *file)
+{
+	struct outcome out = {};
+
+	if (!(s->set->flags & ABI_SET_PROCESS) ||
+	    !identity_class(s->set, BPF_CORE_READ(file, f_inode)))
+		return 0;
+	if (judge(s, file, ABI_PROCESS, &out))
+		return refuse(s, file, ABI_FILE_OPEN, ABI_PROCESS);
+	return out.verdict == ABI_BLOCK ? conclude(s, &out, file, ABI_FILE_OPEN, ABI_PROCESS) : 0;
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(file_open, struct file *file, int ret)
+{
+	struct outcome out = {};
+	struct scope s;
+	int scope;
+
+	if (ret)
+		return ret;
+	scope = enter(&s);
+	if (scope == OUT_OF_SCOPE) {
+		record_identity(file);
+		return 0;
+	}
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
+	if (file->f_flags & FMODE_EXEC) {
+		ret = open_for_exec(&s, file);
+		if (ret)
+			return ret;
+	}
+	if (!(s.set->flags & ABI_SET_FILE))
+		return 0;
+	if (judge(&s, file, ABI_FILE, &out))
+		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
+	return conclude(&s, &out, file, ABI_FILE_OPEN, ABI_FILE);
+}

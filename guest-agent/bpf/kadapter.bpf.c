@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * The one object: hooks gather, lib/ decides, lib/emit.h reports.
+ */
+#include "lib/vmlinux.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "lib/abi.h"
+
+#define EPERM 1
+#define ENOMEM 12
+#define EACCES 13
+
+#include "lib/maps.h"
+#include "lib/hash.h"
+#include "lib/walk.h"
+#include "lib/decide.h"
+#include "lib/scope.h"
+#include "lib/object.h"
+#include "lib/emit.h"
+#include "lib/guard.h"
+
+#include "hooks/exec.bpf.c"
+#include "hooks/file.bpf.c"
+#include "hooks/map.bpf.c"
+#include "hooks/task.bpf.c"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What programs and agent share: bounds, keys, values and the event record. Mirrored in
+ * src/abi.rs; a test compares the layouts. Fixed widths, explicit padding, no bit fields.
+ */
+#ifndef KADAPTER_ABI_H
+#define KADAPTER_ABI_H
+
+#ifndef KADAPTER_VMLINUX_H
+#include <stdint.h>
+typedef uint8_t __u8;
+typedef uint16_t __u16;
+typedef uint32_t __u32;
+typedef uint64_t __u64;
+typedef int32_t __s32;
+#endif
+
+/* Containers at once: a pod has tens at most. */
+#define ABI_MAX_SLOTS 256
+/* Component hashes that fit on the stack beside the rest (512 bytes). */
+#define ABI_CHUNK 16
+/* Components of a rule with the prefix of its mount; deeper accesses are walked, not hashed. */
+#define ABI_MAX_DEPTH 128
+/* Dentries between a file and the root of its super block: PATH_MAX / 2, as for one-letter names. */
+#define ABI_MAX_WALK 2048
+/* The kernel's NAME_MAX. */
+#define ABI_MAX_NAME 255
+/* Rules that one event names; `total_rules` says how many there were. */
+#define ABI_MAX_RULES 8
+/* Ancestors of a cgroup that are looked up when a task has no label. */
+#define ABI_MAX_CGROUP_LEVELS 16
+
+#define ABI_PATH_BYTES 1024
+#define ABI_EXE_BYTES 256
+#define ABI_ARGV_BYTES 512
+#define ABI_TTY_BYTES 32
+#define ABI_COMM_BYTES 16
+
+enum abi_category { ABI_PROCESS = 1, ABI_FILE = 2 };
+enum abi_verdict { ABI_NONE = 0, ABI_ALLOW = 1, ABI_AUDIT = 2, ABI_BLOCK = 3 };
+enum abi_reason {
+	ABI_RULE = 1,
+	ABI_POSTURE = 2,
+	ABI_GUARD = 3,
+	ABI_FAIL_CLOSED = 4,
+	ABI_SELF_PROTECTION = 5,
+};
+enum abi_hook {
+	ABI_BPRM_CHECK_SECURITY = 1,
+	ABI_FILE_OPEN = 2,
+	ABI_MMAP_FILE = 3,
+	ABI_FILE_MPROTECT = 4,
+	ABI_PTRACE_ACCESS_CHECK = 5,
+	ABI_BPF = 6,
+	ABI_TASK_ALLOC = 7,
+};
+
+/* Flags of a set. */
+#define ABI_SET_PROCESS (1u << 0)  /* has rules or a posture for programs */
+#define ABI_SET_FILE (1u << 1)	   /* has rules or a posture for files */
+#define ABI_SET_IDENTITY (1u << 2) /* has objects held by identity */
+#define ABI_SET_SUBJECTS (1u << 3) /* has rules with sources */
+
+/* Value of `cgroups` for a cgroup whose tasks the guard lets pass. */
+#define ABI_SLOT_EXEMPT 0xffffffffu
+
+/* Label of a task. */
+struct abi_task {
+	__u32 slot;
+	__u32 container; /* number of the registration; a slot is used again, this is not */
+	__u32 subject;	 /* class of the acting executable, as of `subject_set` */
+	__u32 subject_set;
+};
+
+/* Value of `slots`: one word, so that a switch of the set is seen whole or not at all. */
+struct abi_slot {
+	__u32 container;
+	__u32 set; /* 0 = none: everything is denied */
+};
+
+/* Value of `sets`, at slot * 2 + (set & 1). */
+struct abi_set {
+	__u64 generation;
+	__u32 id;
+	__u32 flags;
+	__u32 depth; /* of the deepest trie node below its super block's root */
+	__u8 process_default; /* abi_verdict of what no rule matches */
+	__u8 file_default;
+	__u8 pad[2];
+};
+
+/* Value of `nodes`, keyed by the hash of (set, super block, names): classes of the object itself,
+ * of its children that have no node, and of all deeper ones. 0 = no rule. */
+struct abi_node {
+	__u32 exact;
+	__u32 child;
+	__u32 deep;
+	__u32 pad;
+};
+
+/* Key of `decisions`. Subject 0 stands for everybody without an entry of his own. */
+struct abi_decision_key {
+	__u32 set;
+	__u32 class_id;
+	__u32 subject;
+	__u32 category;
+};
+
+struct abi_decision {
+	__u32 rank; /* of the rules that decided; see policy-model's Rank::encode */
+	__u8 verdict;
+	__u8 rules_len;
+	__u8 pad[2];
+	__u64 rules[ABI_MAX_RULES];
+	__u32 total_rules;
+	__u32 pad2;
+};
+
+/* Key of `inodes`: an object held by identity. */
+struct abi_inode_key {
+	__u32 set;
+	__u32 dev; /* s_dev: major << 20 | minor */
+	__u64 ino;
+	__u32 generation;
+	__u32 pad;
+};
+
+/* Key of `subjects`: subject class of an object's class; absent = 0. */
+struct abi_subject_key {
+	__u32 set;
+	__u32 class_id;
+};
+
+/* Value of `probes`, keyed by the thread that opens a file to hold it by identity. */
+struct abi_probe {
+	__u32 set;
+	__u32 class_id;
+	__u32 seen;   /* inodes recorded */
+	__u32 failed; /* inodes that could not be recorded */
+};
+
+/* The only value of `settings`. */
+struct abi_settings {
+	__u64 hash_key[2];
+	__u64 init_root_ino;
+	__u32 init_root_dev;
+	__u32 init_mnt_ns;
+};
+
+/* Index into `counters`. */
+enum abi_counter {
+	ABI_EVENTS_DROPPED = 0,
+	ABI_FAIL_CLOSED_DENIALS = 1,
+	ABI_GUARD_DENIALS = 2,
+	ABI_COUNTERS = 3,
+};
+
+struct abi_event {
+	__u64 boot_ns;
+	__u64 generation;
+	__u64 rules[ABI_MAX_RULES];
+	__u32 slot;
+	__u32 container; /* 0 = none: the guard decided */
+	__u32 total_rules;
+	__u32 pid; /* thread group, root pid namespace */
+	__u32 ppid;
+	__u32 container_pid;
+	__u32 uid;
+	__u32 errno_value;
+	__u8 hook;
+	__u8 verdict;
+	__u8 reason;
+	__u8 category;
+	__u8 rules_len;
+	__u8 truncated;
+	__u16 argv_len;
+	char comm[ABI_COMM_BYTES];
+	char tty[ABI_TTY_BYTES];
+	char exe[ABI_EXE_BYTES];
+	char parent_exe[ABI_EXE_BYTES];
+	char cwd[ABI_EXE_BYTES];
+	char path[ABI_PATH_BYTES];
+	char argv[ABI_ARGV_BYTES]; /* NUL-separated */
+};
+
+_Static_assert(sizeof(struct abi_task) == 16, "abi_task");
+_Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
+_Static_assert(sizeof(struct abi_set) == 24, "abi_set");
+_Static_assert(sizeof(struct abi_node) == 16, "abi_node");
+_Static_assert(sizeof(struct abi_decision_key) == 16, "abi_decision_key");
+_Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");
+_Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
+_Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
+_Static_assert(sizeof(struct abi_probe) == 16, "abi_probe");
+_Static_assert(sizeof(struct abi_settings) == 32, "abi_settings");
+_Static_assert(sizeof(struct abi_event) == 2472, "abi_event");
+/* The stack holds one chunk of component hashes; depths are whole chunks. */
+_Static_assert((ABI_CHUNK & (ABI_CHUNK - 1)) == 0, "the chunk is a mask");
+_Static_assert(ABI_MAX_DEPTH % ABI_CHUNK == 0, "depths are whole chunks");
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * The record of one decision, and the counters of those that could not be recorded or made.
+ */
+#ifndef KADAPTER_EMIT_H
+#define KADAPTER_EMIT_H
+
+struct report {
+	struct scope *scope;
+	const struct outcome *outcome;
+	struct file *file; /* the object; NULL if there is none */
+	bool paths;	   /* bpf_d_path may be called in this hook */
+	__u8 hook;
+	__u8 category;
+	__u16 errno_value;
+};
+
+static __always_inline void emit_rules(struct abi_event *e, const struct abi_decision *decision)
+{
+	if (!decision)
+		return;
+	for (int i = 0; i < ABI_MAX_RULES; i++) {
+		__u32 at = e->rules_len;
+
+		if (i >= decision->rules_len || at >= ABI_MAX_RULES)
+			break;
+		e->rules[at] = decision->rules[i];
+		e->rules_len = at + 1;
+	}
+	e->total_rules += decision->total_rules;
+}
+
+static __always_inline void emit_arguments(struct abi_event *e, struct task_struct *task)
+{
+	unsigned long start = BPF_CORE_READ(task, mm, arg_start);
+	unsigned long end = BPF_CORE_READ(task, mm, arg_end);
+	unsigned long len = end - start;
+
+	e->argv_len = 0;
+	if (!start || end < start)
+		return;
+	if (len > ABI_ARGV_BYTES - 1) {
+		len = ABI_ARGV_BYTES - 1;
+		e->truncated = 1;
+	}
+	/* Memory of the caller: shown, never decided on. */
+	if (!bpf_probe_read_user(e->argv, len & (ABI_ARGV_BYTES - 1), (void *)start))
+		e->argv_len = len;
+}
+
+static __always_inline void emit_task(struct abi_event *e)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct task_struct *parent = task->real_parent;
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
+
+	e->pid = bpf_get_current_pid_tgid() >> 32;
+	e->ppid = BPF_CORE_READ(parent, tgid);
+	e->uid = bpf_get_current_uid_gid();
+	bpf_core_read(&e->container_pid, sizeof(e->container_pid), &pid->numbers[level].nr);
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	e->tty[0] = 0;
+	if (tty)
+		bpf_core_read_str(e->tty, sizeof(e->tty), &tty->name);
+	emit_arguments(e, task);
+}
+
+static __always_inline void emit_path(char *text, __u32 size, struct path *path, __u8 *truncated)
+{
+	long len = bpf_d_path(path, text, size);
+
+	if (len < 0) {
+		text[0] = 0;
+		*truncated |= len == -36 /* ENAMETOOLONG */;
+	}
+}
+
+static __always_inline void emit_paths(struct abi_event *e, struct file *file)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct mm_struct *mm = task->mm;
+	struct task_struct *parent = task->real_parent;
+	struct mm_struct *parent_mm = parent->mm;
+
+	if (mm && mm->exe_file)
+		emit_path(e->exe, sizeof(e->exe), &mm->exe_file->f_path, &e->truncated);
+	if (parent_mm && parent_mm->exe_file)
+		emit_path(e->parent_exe, sizeof(e->parent_exe), &parent_mm->exe_file->f_path,
+			  &e->truncated);
+	if (task->fs)
+		emit_path(e->cwd, sizeof(e->cwd), &task->fs->pwd, &e->truncated);
+	if (file)
+		emit_path(e->path, sizeof(e->path), &file->f_path, &e->truncated);
+}
+
+static __always_inline void emit_event(const struct report *r)
+{
+	struct abi_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		count(ABI_EVENTS_DROPPED);
+		return;
+	}
+	e->boot_ns = bpf_ktime_get_boot_ns();
+	e->generation = r->scope->set ? r->scope->set->generation : 0;
+	e->slot = r->scope->slot;
+	e->container = r->scope->container;
+	e->hook = r->hook;
+	e->verdict = r->outcome->verdict;
+	e->reason = r->outcome->reason;
+	e->category = r->category;
+	e->errno_value = r->errno_value;
+	e->truncated = 0;
+	e->rules_len = 0;
+	e->total_rules = 0;
+	emit_rules(e, r->outcome->first);
+	emit_rules(e, r->outcome->second);
+	emit_task(e);
+	e->exe[0] = e->parent_exe[0] = e->cwd[0] = e->path[0] = 0;
+	if (r->paths)
+		emit_paths(e, r->file);
+	bpf_ringbuf_submit(e, 0);
+}
+
+/* Carries out a decision: what the hook returns. */
+static __always_inline int conclude(struct scope *s, struct outcome *out, struct file *file,
+				    __u8 hook, __u8 category)
+{
+	struct report r = {
+		.scope = s,
+		.outcome = out,
+		.file = file,
+		.paths = hook != ABI_FILE_MPROTECT,
+		.hook = hook,
+		.category = category,
+		.errno_value = out->verdict == ABI_BLOCK ? EACCES : 0,
+	};
+
+	if (out->verdict < ABI_AUDIT)
+		return 0;
+	emit_event(&r);
+	return out->verdict == ABI_BLOCK ? -EACCES : 0;
+}
+
+/* Denies because nothing could be decided. */
+static __always_inline int refuse(struct scope *s, struct file *file, __u8 hook, __u8 category)
+{
+	struct outcome out = { .verdict = ABI_BLOCK, .reason = ABI_FAIL_CLOSED };
+
+	count(ABI_FAIL_CLOSED_DENIALS);
+	return conclude(s, &out, file, hook, category);
+}
+
+#endif

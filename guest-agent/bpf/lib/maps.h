@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Every map, with who writes and who reads it. Maps are pinned by the agent: they and the links
+ * outlive it. Hashes are not preallocated: a guest is charged for the rules that it has.
+ */
+#ifndef KADAPTER_MAPS_H
+#define KADAPTER_MAPS_H
+
+/* 100,000 rules of eight components with a set in force and the next one being written. */
+#define MAX_NODES (2 * 1024 * 1024)
+#define MAX_DECISIONS (1024 * 1024)
+#define MAX_SUBJECTS (256 * 1024)
+#define MAX_INODES (256 * 1024)
+/* 800 events; the agent drains them far faster than a loop of denials fills them in one tick. */
+#define EVENT_BYTES (2 * 1024 * 1024)
+
+/* task -> label. Written by the agent (registration), task_alloc, exec. Read by every hook. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct abi_task);
+} tasks SEC(".maps");
+
+/* slot -> registration and set in force. Written by the agent, in one word. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ABI_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, struct abi_slot);
+} slots SEC(".maps");
+
+/* slot * 2 + parity of the set -> facts of the set. Written by the agent before the switch. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ABI_MAX_SLOTS * 2);
+	__type(key, __u32);
+	__type(value, struct abi_set);
+} sets SEC(".maps");
+
+/* hash of a place -> classes. Written by the agent, read by walk.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_NODES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct abi_node);
+} nodes SEC(".maps");
+
+/* (set, class, subject, category) -> decision. Written by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_DECISIONS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct abi_decision_key);
+	__type(value, struct abi_decision);
+} decisions SEC(".maps");
+
+/* (set, class of an executable) -> subject class. Written by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SUBJECTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct abi_subject_key);
+	__type(value, __u32);
+} subjects SEC(".maps");
+
+/* (set, inode) -> class held by identity. Written by file_open while the agent opens a target,
+ * removed by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_INODES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct abi_inode_key);
+	__type(value, __u32);
+} inodes SEC(".maps");
+
+/* thread -> what the inodes that it opens are to be recorded as. Written by the agent around one
+ * open(2), counted up by file_open. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, struct abi_probe);
+} probes SEC(".maps");
+
+/* cgroup id -> slot, or exempt from the guard. Written by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ABI_MAX_SLOTS * 2);
+	__type(key, __u64);
+	__type(value, __u32);
+} cgroups SEC(".maps");
+
+/* Written once by the agent before the programs are attached. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct abi_settings);
+} settings SEC(".maps");
+
+/* What was lost or denied for want of a decision. Written by programs, read by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, ABI_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/* Denials and audits. Written by emit.h, drained by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENT_BYTES);
+} events SEC(".maps");
+
+static __always_inline void count(__u32 counter)
+{
+	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
+
+	if (value)
+		(*value)++;
+}
+
+#endif

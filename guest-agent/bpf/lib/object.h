@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What the rules of a set say about one file: by the name used now, and by the inode.
+ */
+#ifndef KADAPTER_OBJECT_H
+#define KADAPTER_OBJECT_H
+
+static __always_inline void inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
+{
+	key->set = set;
+	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	key->ino = BPF_CORE_READ(inode, i_ino);
+	key->generation = BPF_CORE_READ(inode, i_generation);
+	key->pad = 0;
+}
+
+static __always_inline __u32 identity_class(const struct abi_set *set, struct inode *inode)
+{
+	struct abi_inode_key key;
+	__u32 *class_id;
+
+	if (!(set->flags & ABI_SET_IDENTITY))
+		return 0;
+	inode_key(inode, set->id, &key);
+	class_id = bpf_map_lookup_elem(&inodes, &key);
+	return class_id ? *class_id : 0;
+}
+
+static __always_inline const struct abi_decision *find_decision(const struct abi_set *set,
+								 __u32 class_id, __u32 subject,
+								 __u32 category)
+{
+	struct abi_decision_key key = {
+		.set = set->id,
+		.class_id = class_id,
+		.subject = subject,
+		.category = category,
+	};
+	const struct abi_decision *decision;
+
+	if (!class_id)
+		return NULL;
+	decision = bpf_map_lookup_elem(&decisions, &key);
+	if (decision || !subject)
+		return decision;
+	key.subject = 0;
+	return bpf_map_lookup_elem(&decisions, &key);
+}
+
+static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 category)
+{
+	return category == ABI_PROCESS ? set->process_default : set->file_default;
+}
+
+/* Decides an access to a file by name and identity. Returns 0, or -1 if it could not be decided. */
+static __always_inline int judge(struct scope *s, struct file *file, __u32 category,
+				 struct outcome *out)
+{
+	__u32 subject = 0, name_class = 0, inode_class;
+	struct abi_set *set = s->set;
+	int walked;
+
+	if (!set || current_subject(s, &subject))
+		return -1;
+	walked = find_class(BPF_CORE_READ(file, f_path.dentry), set, &name_class);
+	if (walked == WALK_FAILED)
+		return -1;
+	inode_class = identity_class(set, BPF_CORE_READ(file, f_inode));
+	decide(find_decision(set, name_class, subject, category),
+	       find_decision(set, inode_class, subject, category), unmatched_verdict(set, category),
+	       out);
+	/* Pipes, sockets and memfds have no name that an allow rule could give. */
+	if (walked == WALK_PATHLESS && category == ABI_FILE && out->reason == ABI_POSTURE)
+		out->verdict = ABI_ALLOW;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Whose task is this, and which set is in force for it. A task belongs to a container by its
+ * label alone: namespaces can be left, the label cannot.
+ */
+#ifndef KADAPTER_SCOPE_H
+#define KADAPTER_SCOPE_H
+
+enum scope_result { OUT_OF_SCOPE = 0, IN_SCOPE = 1, BROKEN_SCOPE = 2 };
+
+struct scope {
+	struct abi_task *label;
+	struct abi_set *set;
+	__u32 slot;
+	__u32 container;
+};
+
+static __always_inline int find_set(struct scope *s)
+{
+	struct abi_slot *slot = bpf_map_lookup_elem(&slots, &s->slot);
+	__u32 index, id;
+
+	if (!slot || slot->container != s->container)
+		return BROKEN_SCOPE;
+	id = *(volatile __u32 *)&slot->set;
+	index = s->slot * 2 + (id & 1);
+	s->set = bpf_map_lookup_elem(&sets, &index);
+	if (!s->set || !id || s->set->id != id)
+		return BROKEN_SCOPE;
+	return IN_SCOPE;
+}
+
+static __always_inline int enter_with(struct scope *s, struct abi_task *label)
+{
+	s->label = label;
+	s->slot = label->slot;
+	s->container = label->container;
+	/* Once more if two switches overtook us between slot and set. */
+	return find_set(s) == IN_SCOPE ? IN_SCOPE : find_set(s);
+}
+
+static __always_inline int enter(struct scope *s)
+{
+	struct abi_task *label =
+		bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), NULL, 0);
+
+	s->label = NULL;
+	s->set = NULL;
+	s->slot = 0;
+	s->container = 0;
+	return label ? enter_with(s, label) : OUT_OF_SCOPE;
+}
+
+static __always_inline __u32 subject_of_class(const struct abi_set *set, __u32 class_id)
+{
+	struct abi_subject_key key = { .set = set->id, .class_id = class_id };
+	__u32 *subject = class_id ? bpf_map_lookup_elem(&subjects, &key) : NULL;
+
+	return subject ? *subject : 0;
+}
+
+/* Remembers who acts, by the name that the program has now. Fails where the name is unknown. */
+static __always_inline int set_subject(struct scope *s, struct dentry *exe)
+{
+	__u32 class_id = 0;
+
+	if (find_class(exe, s->set, &class_id) == WALK_FAILED)
+		return -1;
+	s->label->subject = subject_of_class(s->set, class_id);
+	s->label->subject_set = s->set->id;
+	return 0;
+}
+
+/* Subject of the current task. It is computed at exec; after a switch of the set, here. */
+static __noinline int current_subject(struct scope *s, __u32 *subject)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct dentry *exe;
+
+	*subject = 0;
+	if (!s->set || !s->label)
+		return -1;
+	if (!(s->set->flags & ABI_SET_SUBJECTS))
+		return 0;
+	if (s->label->subject_set != s->set->id) {
+		exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
+		if (!exe || set_subject(s, exe))
+			return -1;
+	}
+	*subject = s->label->subject;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Mirror of `lib/abi.h`: see there for the meaning of each field.
+//!
+//! `tests/layout.rs` compares sizes and offsets with what clang wrote into the object's BTF.
+#![allow(missing_docs, reason = "documented in lib/abi.h")]
+
+pub const MAX_SLOTS: u32 = 256;
+pub const MAX_DEPTH: usize = 128;
+pub const MAX_RULES: usize = 8;
+pub const PATH_BYTES: usize = 1024;
+pub const EXE_BYTES: usize = 256;
+pub const ARGV_BYTES: usize = 512;
+pub const TTY_BYTES: usize = 32;
+pub const COMM_BYTES: usize = 16;
+
+pub const PROCESS: u32 = 1;
+pub const FILE: u32 = 2;
+
+pub const VERDICT_NONE: u8 = 0;
+pub const VERDICT_ALLOW: u8 = 1;
+pub const VERDICT_AUDIT: u8 = 2;
+pub const VERDICT_BLOCK: u8 = 3;
+
+pub const REASON_RULE: u8 = 1;
+pub const REASON_POSTURE: u8 = 2;
+pub const REASON_GUARD: u8 = 3;
+pub const REASON_FAIL_CLOSED: u8 = 4;
+pub const REASON_SELF_PROTECTION: u8 = 5;
+
+/// Kernel names of the hooks, at their `enum abi_hook` number.
+pub const HOOKS: [&str; 8] = [
+    "",
+    "bprm_check_security",
+    "file_open",
+    "mmap_file",
+    "file_mprotect",
+    "ptrace_access_check",
+    "bpf",
+    "task_alloc",
+];
+
+pub const SET_PROCESS: u32 = 1 << 0;
+pub const SET_FILE: u32 = 1 << 1;
+pub const SET_IDENTITY: u32 = 1 << 2;
+pub const SET_SUBJECTS: u32 = 1 << 3;
+
+pub const SLOT_EXEMPT: u32 = u32::MAX;
+
+pub const EVENTS_DROPPED: u32 = 0;
+pub const FAIL_CLOSED_DENIALS: u32 = 1;
+pub const GUARD_DENIALS: u32 = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    pub slot: u32,
+    pub container: u32,
+    pub subject: u32,
+    pub subject_set: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    pub container: u32,
+    pub set: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Set {
+    pub generation: u64,
+    pub id: u32,
+    pub flags: u32,
+    pub depth: u32,
+    pub process_default: u8,
+    pub file_default: u8,
+    pub pad: [u8; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Node {
+    pub exact: u32,
+    pub child: u32,
+    pub deep: u32,
+    pub pad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DecisionKey {
+    pub set: u32,
+    pub class_id: u32,
+    pub subject: u32,
+    pub category: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Decision {
+    pub rank: u32,
+    pub verdict: u8,
+    pub rules_len: u8,
+    pub pad: [u8; 2],
+    pub rules: [u64; MAX_RULES],
+    pub total_rules: u32,
+    pub pad2: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InodeKey {
+    pub set: u32,
+    pub dev: u32,
+    pub ino: u64,
+    pub generation: u32,
+    pub pad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SubjectKey {
+    pub set: u32,
+    pub class_id: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Probe {
+    pub set: u32,
+    pub class_id: u32,
+    pub seen: u32,
+    pub failed: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    pub hash_key: [u64; 2],
+    pub init_root_ino: u64,
+    pub init_root_dev: u32,
+    pub init_mnt_ns: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    pub boot_ns: u64,
+    pub generation: u64,
+    pub rules: [u64; MAX_RULES],
+    pub slot: u32,
+    pub container: u32,
+    pub total_rules: u32,
+    pub pid: u32,
+    pub ppid: u32,
+    pub container_pid: u32,
+    pub uid: u32,
+    pub errno_value: u32,
+    pub hook: u8,
+    pub verdict: u8,
+    pub reason: u8,
+    pub category: u8,
+    pub rules_len: u8,
+    pub truncated: u8,
+    pub argv_len: u16,
+    pub comm: [u8; COMM_BYTES],
+    pub tty: [u8; TTY_BYTES],
+    pub exe: [u8; EXE_BYTES],
+    pub parent_exe: [u8; EXE_BYTES],
+    pub cwd: [u8; EXE_BYTES],
+    pub path: [u8; PATH_BYTES],
+    pub argv: [u8; ARGV_BYTES],
+}
+
+#[cfg(feature = "aya")]
+mod pod {
+    macro_rules! pod {
+        ($($name:ident),+) => {$(
+            #[expect(unsafe_code, reason = "aya asks for a promise about the layout")]
+            // SAFETY: the type is `repr(C)`, `Copy`, has no padding that the compiler inserts
+            // (every gap is a named field; sizes are compared by tests/layout.rs), and every bit
+            // pattern is a valid value.
+            unsafe impl aya::Pod for super::$name {}
+        )+};
+    }
+
+    pod!(Task, Slot, Set, Node, DecisionKey, Decision, InodeKey, SubjectKey, Probe, Settings);
+}

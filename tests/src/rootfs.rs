@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Containers in a test VM: root file systems as real images have them, run by runc.
+//!
+//! ```no_run
+//! # use e2e::rootfs::{Container, Rootfs};
+//! # use e2e::vm::{Vm, VmConfig};
+//! # let vm = Vm::boot(&VmConfig::new("example"))?;
+//! let container = Container::new("web", Rootfs::Busybox).annotation("key", "value").run(&vm)?;
+//! assert!(container.exec(&["cat", "/etc/passwd"])?.success());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! In: a [`Container`]. Out: a bundle in the guest below `/run/containers/<id>/`, and a [`Running`]
+//! container to run programs in. Each container can write to its root without another one seeing
+//! it. Containers end with their VM. The product's gate and rules are not known here.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::vm::{Disk, End, Exec, Output, Vm};
+
+pub use self::spec::{Capabilities, Hook, HookPoint};
+
+mod debian;
+mod spec;
+
+/// What [`Bundle::run`] and [`Running::exec`] allow a program.
+const LIMIT_MS: u64 = 60_000;
+
+/// Where a container's files come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rootfs {
+    /// One static program under some hundred names, all hard links to one inode, in tmpfs.
+    Busybox,
+    /// Debian bookworm on ext4. For one container at a time; the VM needs [`debian_disks`].
+    DebianExt4,
+    /// The same image as the lower layer of an overlay whose upper one is in tmpfs. The VM needs
+    /// [`debian_disks`].
+    DebianOverlay,
+}
+
+/// A container to be.
+#[derive(Debug, Clone)]
+pub struct Container {
+    id: String,
+    rootfs: Rootfs,
+    args: Vec<String>,
+    env: Vec<String>,
+    annotations: Vec<(String, String)>,
+    binds: Vec<(String, String)>,
+    hooks: Vec<(HookPoint, Hook)>,
+    capabilities: Capabilities,
+}
+
+/// A bundle in the guest that nothing runs from yet.
+#[derive(Debug)]
+pub struct Bundle<'vm> {
+    vm: &'vm Vm,
+    id: String,
+}
+
+/// A container that was started.
+#[derive(Debug)]
+pub struct Running<'vm> {
+    bundle: Bundle<'vm>,
+    pid: i32,
+}
+
+/// The disks that a VM needs for Debian containers: the image twice, to be written by one container
+/// and to be the lower layer of the others.
+///
+/// # Errors
+/// If the image is not in the cache and can't be made.
+pub fn debian_disks() -> Result<Vec<Disk>> {
+    let image = debian::image()?;
+    Ok([EXT4_DISK, OVERLAY_DISK]
+        .map(|serial| Disk { image: image.clone(), serial: serial.to_owned() })
+        .into())
+}
+
+const EXT4_DISK: &str = "debian-ext4";
+const OVERLAY_DISK: &str = "debian-lower";
+
+// === impl Container ===
+
+impl Container {
+    /// A container that sleeps, with the default capabilities and without hooks.
+    #[must_use]
+    pub fn new(id: &str, rootfs: Rootfs) -> Self {
+        Self {
+            id: id.to_owned(),
+            rootfs,
+            args: ["sleep", "infinity"].map(str::to_owned).into(),
+            env: vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()],
+            annotations: Vec::new(),
+            binds: Vec::new(),
+            hooks: Vec::new(),
+            capabilities: Capabilities::Default,
+        }
+    }
+
+    /// What it runs instead of sleeping.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args = args.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Adds a variable to its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push(format!("{name}={value}"));
+        self
+    }
+
+    /// Adds an annotation.
+    #[must_use]
+    pub fn annotation(mut self, key: &str, value: &str) -> Self {
+        self.annotations.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a bind mount of a file or directory of the guest.
+    #[must_use]
+    pub fn bind(mut self, source: &str, destination: &str) -> Self {
+        self.binds.push((source.to_owned(), destination.to_owned()));
+        self
+    }
+
+    /// Adds a hook.
+    #[must_use]
+    pub fn hook(mut self, point: HookPoint, hook: Hook) -> Self {
+        self.hooks.push((point, hook));
+        self
+    }
+
+    /// Changes its capabilities.
+    #[must_use]
+    pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// Writes its bundle in the guest.
+    ///
+    /// # Errors
+    /// If the VM lacks the disks, or the root is in use.
+    pub fn prepare<'vm>(&self, vm: &'vm Vm) -> Result<Bundle<'vm>> {
+        let bundle = Bundle { vm, id: self.id.clone() };
+        let script = match self.rootfs {
+            Rootfs::Busybox => BUSYBOX.to_owned(),
+            Rootfs::DebianExt4 => with_disk(EXT4_DISK, DEBIAN_EXT4),
+            Rootfs::DebianOverlay => with_disk(OVERLAY_DISK, DEBIAN_OVERLAY),
+        };
+        let prelude = format!("bundle={}\nroot=$bundle/rootfs\nmkdir -p $root\n", bundle.path());
+        vm.sh(&(prelude + &script)).with_context(|| format!("make the root of {}", self.id))?;
+        let config = serde_json::to_vec_pretty(&spec::config(self)).context("config.json")?;
+        vm.write_file(&format!("{}/config.json", bundle.path()), 0o644, config)?;
+        Ok(bundle)
+    }
+
+    /// Writes its bundle and starts it in the background.
+    ///
+    /// # Errors
+    /// If it doesn't start.
+    pub fn run<'vm>(&self, vm: &'vm Vm) -> Result<Running<'vm>> {
+        let bundle = self.prepare(vm)?;
+        let output = bundle.run()?;
+        ensure!(output.success(), "start {}: {}: {}", self.id, output.end, output.stdout.text());
+        bundle.running()
+    }
+}
+
+// === impl Bundle ===
+
+impl<'vm> Bundle<'vm> {
+    /// Its directory in the guest.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/run/containers/{}", self.id)
+    }
+
+    /// Its root file system, as the guest sees it.
+    #[must_use]
+    pub fn root(&self) -> String {
+        format!("{}/rootfs", self.path())
+    }
+
+    /// Runs `runc run --detach` and returns how that went, with what runc and the container have
+    /// printed so far as standard output.
+    ///
+    /// # Errors
+    /// If the guest doesn't answer; not if runc fails.
+    pub fn run(&self) -> Result<Output> {
+        // To a file, since the container keeps the streams: a pipe would break behind it.
+        let script = format!(
+            "runc run --detach --bundle {path} --pid-file {path}/pid {id} > {path}/log 2>&1",
+            path = self.path(),
+            id = self.id
+        );
+        let argv = ["sh", "-c", &script].map(str::to_owned).into();
+        let mut output = self.vm.run(Exec { argv, timeout_ms: LIMIT_MS, ..Exec::default() })?;
+        output.stdout = self.vm.read_file(&format!("{}/log", self.path()))?.into();
+        Ok(output)
+    }
+
+    /// The container, once [`Bundle::run`] was successful.
+    ///
+    /// # Errors
+    /// If it wasn't.
+    pub fn running(self) -> Result<Running<'vm>> {
+        let pid = self.vm.read_file(&format!("{}/pid", self.path()))?;
+        let pid = String::from_utf8_lossy(&pid).parse().context("pid file of the container")?;
+        Ok(Running { bundle: self, pid })
+    }
+}
+
+// === impl Running ===
+
+impl Running<'_> {
+    /// Its bundle.
+    #[must_use]
+    pub fn bundle(&self) -> &Bundle<'_> {
+        &self.bundle
+    }
+
+    /// The pid of its first process in the guest.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Its cgroup, as a path in the guest.
+    #[must_use]
+    pub fn cgroup(&self) -> String {
+        format!("/sys/fs/cgroup{}", spec::cgroup(&self.bundle.id))
+    }
+
+    /// What its first process has printed.
+    ///
+    /// # Errors
+    /// If the guest doesn't answer.
+    pub fn log(&self) -> Result<String> {
+        let log = self.bundle.vm.read_file(&format!("{}/log", self.bundle.path()))?;
+        Ok(String::from_utf8_lossy(&log).into_owned())
+    }
+
+    /// Runs a program in it to its end, for a minute at most.
+    ///
+    /// # Errors
+    /// If the guest doesn't answer; not if the program fails. What runc can't start has status 255
+    /// and a message on standard error.
+    pub fn exec(&self, argv: &[&str]) -> Result<Output> {
+        let argv = argv.iter().map(ToString::to_string).collect();
+        self.run(Exec { argv, timeout_ms: LIMIT_MS, ..Exec::default() })
+    }
+
+    /// As [`Running::exec`], with an environment, a working directory, input, a time limit.
+    ///
+    /// # Errors
+    /// As [`Running::exec`].
+    pub fn run(&self, mut exec: Exec) -> Result<Output> {
+        let mut argv = vec!["runc".to_owned(), "exec".to_owned()];
+        for (name, value) in exec.env.drain(..) {
+            argv.extend(["--env".to_owned(), format!("{name}={value}")]);
+        }
+        if let Some(cwd) = exec.cwd.take() {
+            argv.extend(["--cwd".to_owned(), cwd]);
+        }
+        argv.push(self.bundle.id.clone());
+        argv.append(&mut exec.argv);
+        exec.argv = argv;
+        self.bundle.vm.run(exec)
+    }
+
+    /// Kills all of its processes, removes it and its root.
+    ///
+    /// # Errors
+    /// If something of it stays.
+    pub fn delete(self) -> Result<()> {
+        let vm = self.bundle.vm;
+        vm.must(&["runc", "delete", "--force", &self.bundle.id])?;
+        let script =
+            r#"if grep -q " $1/rootfs " /proc/mounts; then umount "$1/rootfs"; fi; rm -r "$1""#;
+        let output = vm.exec(&["sh", "-euc", script, "sh", &self.bundle.path()])?;
+        ensure!(output.end == End::Exited { status: 0 }, "{}", output.stderr.text());
+        Ok(())
+    }
+}
+
+/// A copy of its own, so that no container shares an inode with another or with the guest.
+const BUSYBOX: &str = "
+cd $root
+mkdir -p bin sbin usr/bin usr/sbin dev etc proc root run sys tmp var/log
+chmod 1777 tmp
+cp /bin/busybox bin/busybox
+chroot . /bin/busybox --install
+echo root:x:0:0:root:/root:/bin/sh > etc/passwd
+echo root:x:0: > etc/group
+";
+
+const DEBIAN_EXT4: &str = "
+mount -t ext4 $device $root
+";
+
+const DEBIAN_OVERLAY: &str = "
+lower=/run/images/debian
+if ! grep -q \" $lower \" /proc/mounts; then
+    mkdir -p $lower
+    mount -t ext4 -o ro $device $lower
+fi
+mkdir -p $bundle/upper $bundle/work
+mount -t overlay -o lowerdir=$lower,upperdir=$bundle/upper,workdir=$bundle/work overlay $root
+";
+
+/// Puts the search for a disk before a script that uses `$device`.
+fn with_disk(serial: &str, script: &str) -> String {
+    let mut text = String::from("device=\nfor disk in /sys/block/vd*; do\n");
+    let _ = writeln!(text, "if [ \"$(cat $disk/serial)\" = {serial} ]; then");
+    text + "device=/dev/${disk##*/}\nfi\ndone\n"
+        + "if [ -z \"$device\" ]; then echo the VM lacks the Debian disks >&2; exit 1; fi\n"
+        + script
+}

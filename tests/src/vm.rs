@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Virtual machines to test in: a real kernel under QEMU without KVM, with real virtio-vsock.
+//!
+//! ```no_run
+//! # use e2e::vm::{Vm, VmConfig};
+//! let vm = Vm::boot(&VmConfig::new("example"))?;
+//! let output = vm.exec(&["uname", "-r"])?;
+//! assert!(output.success(), "{}", output.stderr.text());
+//! let hvsock = vm.hvsock(); // for clients of other ports: hvsock://PATH:1034
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! Owns the processes, sockets and logs of each VM; several run side by side. In: a [`VmConfig`].
+//! Out: a [`Vm`] whose PID 1 (`guest-init`) answers. All of it ends when the [`Vm`] is dropped or
+//! this process dies in whatever way; only the logs stay, in `target/vm-logs/<name>-<run>/`. A test
+//! that panics prints where they are and how the console ended. Containers in the guest are
+//! [`crate::rootfs`]'s. Needed on the host: `qemu-system-x86_64` (7.2 or newer), `setpriv`; for the
+//! Debian kernel also `depmod` and `xz`.
+
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use guest_init::protocol::{CONTROL_PORT, FAILED_MARKER, READY_MARKER, Request};
+
+pub use guest_init::protocol::{Bytes, End, Exec, Output, Spawn};
+
+pub use self::console::Console;
+pub use self::guest_build::static_program;
+pub use self::initramfs::GuestFile;
+pub use self::kernel::KernelChoice;
+
+use self::kernel::BootKernel;
+use self::places::Scratch;
+use self::process::TiedProcess;
+use self::qemu::{Image, Sockets};
+
+mod console;
+mod control;
+mod guest_build;
+mod guest_tools;
+mod initramfs;
+mod kernel;
+mod places;
+pub mod process;
+mod qemu;
+mod requests;
+
+/// Quoted from the console when something fails.
+const TAIL_LINES: usize = 30;
+
+/// A VM to be. [`VmConfig::new`] gives one that is good for most tests; change fields as needed.
+#[derive(Debug, Clone)]
+pub struct VmConfig {
+    /// Names the log directory.
+    pub name: String,
+    /// What to boot.
+    pub kernel: KernelChoice,
+    /// Guest memory.
+    pub memory_mib: u32,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// Lets the guest's clock count its instructions, one a nanosecond, so that differences of its
+    /// monotonic clock are repeatable costs. Takes one processor, and is slower. An idle guest's
+    /// clock jumps to its next timer: time limits pass at once while it waits for the host.
+    pub count_instructions: bool,
+    /// Added to the kernel's command line. Also for init: `kadapter.mounts=all` mounts bpffs and
+    /// securityfs.
+    pub cmdline: Vec<String>,
+    /// Added to the guest's root, which is writable and in memory.
+    pub files: Vec<GuestFile>,
+    /// Attached as /dev/vda, /dev/vdb, ...
+    pub disks: Vec<Disk>,
+    /// Added to QEMU's command line.
+    pub qemu_args: Vec<String>,
+    /// From QEMU's start until PID 1 answers.
+    pub boot_limit: Duration,
+    /// From QEMU's start until it is killed in any case.
+    pub life_limit: Duration,
+}
+
+/// A raw disk image. The guest's writes don't reach the file.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// The image.
+    pub image: PathBuf,
+    /// At most 20 bytes; the guest finds it in /sys/block/vd*/serial.
+    pub serial: String,
+}
+
+/// A running VM.
+#[derive(Debug)]
+pub struct Vm {
+    // In the order of their end: QEMU first, the directory last.
+    machine: Arc<TiedProcess>,
+    _device: TiedProcess,
+    /// Its drop ends the watch.
+    _watch: Sender<()>,
+    console: Console,
+    sockets: Sockets,
+    logs: PathBuf,
+    _scratch: Scratch,
+}
+
+// === impl VmConfig ===
+
+impl VmConfig {
+    /// 512 MiB, two processors, whichever kernel is there.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kernel: KernelChoice::Auto,
+            memory_mib: 512,
+            cpus: 2,
+            count_instructions: false,
+            cmdline: Vec::new(),
+            files: Vec::new(),
+            disks: Vec::new(),
+            qemu_args: Vec::new(),
+            boot_limit: Duration::from_secs(120),
+            life_limit: Duration::from_secs(1800),
+        }
+    }
+}
+
+// === impl Vm ===
+
+impl Vm {
+    /// Starts a VM and waits until its PID 1 answers.
+    ///
+    /// # Errors
+    /// If a part of the VM can't be made, or init doesn't report in time; the error then quotes the
+    /// console and names the log.
+    pub fn boot(config: &VmConfig) -> Result<Self> {
+        let kernel = kernel::resolve(config.kernel)?;
+        let scratch = Scratch::new()?;
+        let initrd = scratch.join("initrd");
+        write_initrd(&initrd, &kernel, &config.files)?;
+        let logs = guest_build::target_directory().join("vm-logs");
+        let logs = places::log_directory(&logs, &config.name)?;
+        let sockets = Sockets { vhost: scratch.join("vh.sock"), hybrid: scratch.join("v.sock") };
+
+        let deadline = Instant::now() + config.boot_limit;
+        let device = start_device(&sockets, &logs)?;
+        let cmdline = command_line(&kernel, &config.cmdline);
+        let image = Image { kernel: &kernel.image, initrd: &initrd, cmdline: &cmdline };
+        let machine = qemu::machine(config, &image, &sockets);
+        let machine = start_logged(machine, Stdio::piped(), &logs.join("qemu.log"))?;
+        let machine = Arc::new(machine);
+        let serial = machine.child().stdout.take().context("QEMU has no output")?;
+        let vm = Self {
+            console: Console::follow(serial, &logs.join("console.log"))?,
+            _watch: watch(&machine, config.life_limit),
+            machine,
+            _device: device,
+            sockets,
+            logs,
+            _scratch: scratch,
+        };
+        vm.await_init(deadline).map_err(|error| vm.explain(error))?;
+        Ok(vm)
+    }
+
+    fn await_init(&self, deadline: Instant) -> Result<()> {
+        let line = self.console.wait_for_any(&[READY_MARKER, FAILED_MARKER], deadline);
+        let Some(line) = line else {
+            // A console that closed is seen a little before its process has ended.
+            match poll(Instant::now() + Duration::from_secs(1), || self.machine.ended()) {
+                Some(status) => bail!("QEMU ended ({status}) before init reported"),
+                None => bail!("init did not report in time"),
+            }
+        };
+        ensure!(line.contains(READY_MARKER), "{line}");
+        control::connect(&self.sockets.hybrid, CONTROL_PORT, deadline)?;
+        Ok(())
+    }
+
+    /// Adds what a human needs to find out why.
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(self.last_words())
+    }
+
+    fn last_words(&self) -> String {
+        let said = fs::read_to_string(self.logs.join("qemu.log")).unwrap_or_default();
+        format!(
+            "VM logs in {}; QEMU said {:?}; the console's end:\n{}\n",
+            self.logs.display(),
+            said.trim(),
+            self.console.tail(TAIL_LINES)
+        )
+    }
+
+    /// Opens a stream to a vsock port of the guest, trying until the deadline.
+    ///
+    /// # Errors
+    /// If nobody listens there by then.
+    pub fn connect(&self, port: u32, deadline: Instant) -> Result<UnixStream> {
+        control::connect(&self.sockets.hybrid, port, deadline).map_err(|error| self.explain(error))
+    }
+
+    /// The hybrid socket of the VM's vsock device. For connections that the guest opens to port P
+    /// listen on this path with `_P` appended.
+    #[must_use]
+    pub fn hvsock(&self) -> &Path {
+        &self.sockets.hybrid
+    }
+
+    /// The serial console.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The directory of this run's logs.
+    #[must_use]
+    pub fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// Kills QEMU, as a crash of the VM would.
+    pub fn crash(&self) {
+        self.machine.kill();
+    }
+
+    /// Shuts the guest down and waits for the end of QEMU.
+    ///
+    /// # Errors
+    /// If QEMU goes on after `limit`.
+    pub fn power_off(self, limit: Duration) -> Result<()> {
+        // The guest never replies to this one.
+        let _ = control::call(&self.sockets.hybrid, &Request::PowerOff, Duration::ZERO);
+        let ended = poll(Instant::now() + limit, || self.machine.ended());
+        ended.map(drop).ok_or_else(|| self.explain(anyhow::anyhow!("the VM did not power off")))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // The test harness shows this with the test that failed.
+            eprintln!("{}", self.last_words());
+        }
+    }
+}
+
+fn write_initrd(path: &Path, kernel: &BootKernel, extra: &[GuestFile]) -> Result<()> {
+    let mut files = vec![GuestFile::program("/init", static_program("guest-init", "guest-init")?)];
+    files.extend_from_slice(extra);
+    let base = guest_tools::base_archive()?;
+    let mut initrd = Vec::new();
+    for archive in kernel.archives.iter().chain([&base]) {
+        let bytes = fs::read(archive);
+        initrd.extend(bytes.with_context(|| format!("read {}", archive.display()))?);
+        // The kernel skips zeros, and takes an archive for one only at a multiple of four.
+        initrd.resize(initrd.len().next_multiple_of(4), 0);
+    }
+    initrd.extend(initramfs::archive(&files)?);
+    fs::write(path, initrd).with_context(|| format!("write {}", path.display()))
+}
+
+/// What a test gives comes last, so that it wins.
+fn command_line(kernel: &BootKernel, extra: &[String]) -> String {
+    let fixed = ["console=ttyS0", "panic=-1", "quiet"];
+    let words = fixed.into_iter().chain(kernel.cmdline.iter().copied());
+    words.chain(extra.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+}
+
+fn start_device(sockets: &Sockets, logs: &Path) -> Result<TiedProcess> {
+    let program = crate::tools::vhost_device_vsock()?;
+    let log = logs.join("vsock-device.log");
+    let device = start_logged(qemu::vsock_device(&program, sockets), Stdio::null(), &log)?;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let listening = poll(deadline, || sockets.vhost.exists().then_some(()));
+    listening.with_context(|| {
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        format!("the vsock device does not listen; it said: {said}")
+    })?;
+    Ok(device)
+}
+
+/// Starts a tied process, its standard error in a file.
+fn start_logged(mut command: Command, output: Stdio, log: &Path) -> Result<TiedProcess> {
+    let file = File::create(log).with_context(|| format!("create {}", log.display()))?;
+    command.stdin(Stdio::null()).stdout(output).stderr(file);
+    TiedProcess::start(command)
+}
+
+/// Kills the machine after `limit`, unless what it returns is dropped before.
+fn watch(machine: &Arc<TiedProcess>, limit: Duration) -> Sender<()> {
+    let (alive, ended) = mpsc::channel();
+    let machine = Arc::downgrade(machine);
+    thread::spawn(move || {
+        if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout)
+            && let Some(machine) = machine.upgrade()
+        {
+            machine.kill();
+        }
+    });
+    alive
+}
+
+/// Asks until there is an answer or the deadline passes.
+pub(crate) fn poll<T>(deadline: Instant, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        thread::sleep(PAUSE);
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a rule set comes into force, in the order of this page.
+//!
+//! Bytes of an envelope flow in from `server.rs`, [`Applied`] flows out. What comes in between is
+//! elsewhere: meaning in `policy_model::wire`, the plan in `lower.rs`, the kernel's tables in
+//! `maps.rs`, the containers in `registry.rs`. A set that fails anywhere changes nothing.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use kadapter_proto::guest::v1 as pb;
+use policy_model::{
+    Digest, Feature, Generation, RuleSet, Target,
+    eval::{self, UnsupportedRule},
+    wire::{self, InvalidRuleSet},
+};
+use prost::Message as _;
+
+use crate::{
+    containers::{Init, InspectError, Root, cgroup::CgroupError},
+    lower::{LowerError, lower},
+    maps::{InstallError, MapsError, Residue, Slot},
+    registry::{Kernel, Registry, Stopped},
+};
+
+/// A rule set that this agent can enforce.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// The set.
+    pub rules: Arc<RuleSet>,
+    /// SHA-256 of its bytes as sent.
+    pub digest: Digest,
+}
+
+/// A rule set in force, or held for a container that does not exist yet.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The container by name.
+    pub target: Target,
+    /// Number of the set.
+    pub generation: Generation,
+    /// SHA-256 of its bytes as sent.
+    pub digest: Digest,
+    /// Whether a container of this name is under it.
+    pub bound: bool,
+    /// What could not be put into force as asked.
+    pub residues: Vec<Residue>,
+}
+
+/// Why a rule set is not in force. The one before it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Not an encoded envelope.
+    #[error("the envelope cannot be decoded")]
+    Envelope(#[from] prost::DecodeError),
+    /// Not a valid rule set.
+    #[error(transparent)]
+    RuleSet(#[from] InvalidRuleSet),
+    /// A rule of a kind that this agent does not enforce.
+    #[error(transparent)]
+    Rule(#[from] UnsupportedRule),
+    /// An option that this agent does not enforce.
+    #[error("the rule set needs `{0}`, which is not built yet")]
+    Option(Feature),
+    /// Too old.
+    #[error("the rule set of {target} was valid until {not_after} (seconds since the epoch)")]
+    Expired {
+        /// The container by name.
+        target: Target,
+        /// The last second of its validity.
+        not_after: u64,
+    },
+    /// Not newer than the set in force.
+    #[error(
+        "{target}: generation {offered} ({offered_digest}) does not follow generation {in_force} \
+         ({in_force_digest}), which is in force"
+    )]
+    Stale {
+        /// The container by name.
+        target: Target,
+        /// Generation that was sent.
+        offered: Generation,
+        /// Its digest.
+        offered_digest: Digest,
+        /// Generation in force.
+        in_force: Generation,
+        /// Its digest.
+        in_force_digest: Digest,
+    },
+    /// The rules and the container's mounts do not go together.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
+    /// The container cannot be read.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Its cgroup cannot be read.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The kernel did not take the set.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The kernel did not take the registration.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// Nothing is enforced here.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// A container that has a slot in the kernel.
+pub struct Place<'a> {
+    /// The slot.
+    pub slot: Slot,
+    /// Its first process.
+    pub init: &'a Init,
+    /// Its root directory.
+    pub root: &'a Root,
+}
+
+/// Puts the set in an envelope into force; tells how long that took.
+///
+/// # Errors
+/// The first step that failed.
+pub async fn apply(
+    registry: &Registry,
+    envelope: &[u8],
+) -> Result<(Applied, Duration), ApplyError> {
+    let received = Instant::now();
+    let accepted = accept(envelope)?;
+    let applied = registry.apply(accepted).await?;
+    Ok((applied, received.elapsed()))
+}
+
+/// From bytes to a set that this agent can enforce.
+///
+/// # Errors
+/// The first reason why it cannot.
+pub fn accept(envelope: &[u8]) -> Result<Accepted, ApplyError> {
+    let envelope = pb::Envelope::decode(envelope)?;
+    let digest = Digest::of(&envelope.payload);
+    let rules = wire::decode(&envelope.payload)?;
+    check_supported(&rules)?;
+    Ok(Accepted { rules: Arc::new(rules), digest })
+}
+
+/// From a set to the kernel, for one container: with the mounts that it has now.
+///
+/// # Errors
+/// If the set cannot be put into force there; the one before it stays.
+pub fn put_into_force(
+    kernel: &mut impl Kernel,
+    place: &Place<'_>,
+    rules: &RuleSet,
+) -> Result<Vec<Residue>, ApplyError> {
+    let mounts = place.root.mounts(place.init)?;
+    let plan = lower(rules, &mounts)?;
+    Ok(kernel.install(place.slot, &plan, place.root.fd())?)
+}
+
+/// Refuses a set that must not be applied any more.
+///
+/// # Errors
+/// If its time is over.
+pub fn check_expiry(rules: &RuleSet, now: SystemTime) -> Result<(), ApplyError> {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    match rules.not_after {
+        Some(not_after) if now > not_after.get() => {
+            Err(ApplyError::Expired { target: rules.target.clone(), not_after: not_after.get() })
+        }
+        _ => Ok(()),
+    }
+}
+
+// === impl Accepted ===
+
+impl Accepted {
+    /// A set without rules, for containers that have none.
+    #[must_use]
+    pub fn empty(target: Target) -> Self {
+        let rules = RuleSet::empty(target, Generation(0));
+        Self { digest: wire::digest(&rules), rules: Arc::new(rules) }
+    }
+}
+
+fn check_supported(rules: &RuleSet) -> Result<(), ApplyError> {
+    if let Some(option) = Feature::of_options(&rules.options).first() {
+        return Err(ApplyError::Option(*option));
+    }
+    Ok(rules.rules().iter().try_for_each(eval::check_supported)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use policy_model::{Action, Category, Match, Object, Options, PathObject, Rule, RuleId, RulePath};
+
+    use super::*;
+
+    fn path(text: &str) -> Object {
+        let path = RulePath::new(text).unwrap();
+        Object::Path(PathObject { path, matching: Match::Name })
+    }
+
+    fn rules(object: Object, category: Category) -> RuleSet {
+        let rule = Rule::new(RuleId(7), category, Action::Block, object);
+        let target = Target { namespace: "prod".into(), ..Target::default() };
+        RuleSet::empty(target, Generation(1)).with_rules(vec![rule])
+    }
+
+    fn envelope(rules: &RuleSet) -> Vec<u8> {
+        pb::Envelope { payload: wire::encode(rules), signatures: Vec::new() }.encode_to_vec()
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_bytes_as_sent() {
+        let rules = rules(path("/usr/bin/apt"), Category::Process);
+        let accepted = accept(&envelope(&rules)).unwrap();
+        assert_eq!(accepted.digest, Digest::of(&wire::encode(&rules)));
+        assert_eq!(*accepted.rules, rules);
+    }
+
+    #[test]
+    fn bytes_that_are_no_rule_set_are_refused() {
+        assert!(matches!(accept(b"\xff\xff"), Err(ApplyError::Envelope(_))));
+        let garbage = pb::Envelope { payload: vec![0xff; 9], signatures: Vec::new() };
+        assert!(matches!(accept(&garbage.encode_to_vec()), Err(ApplyError::RuleSet(_))));
+    }
+
+    #[test]
+    fn what_is_not_built_yet_is_refused_by_name() {
+        let error = accept(&envelope(&rules(Object::ExecName("apt".into()), Category::Process)));
+        assert!(error.unwrap_err().to_string().contains("object.execname"));
+        let mut tainted = rules(path("/a"), Category::File);
+        tainted.options = Options { taint: true, ..Options::default() };
+        let error = accept(&envelope(&tainted)).unwrap_err();
+        assert!(matches!(error, ApplyError::Option(Feature::Taint)));
+    }
+
+    #[test]
+    fn a_set_expires_after_its_last_second() {
+        let mut set = rules(path("/a"), Category::File);
+        set.not_after = NonZeroU64::new(100);
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert!(check_expiry(&set, at(100)).is_ok());
+        assert!(matches!(check_expiry(&set, at(101)), Err(ApplyError::Expired { .. })));
+    }
+}

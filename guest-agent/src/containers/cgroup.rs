@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The cgroup of a container in the unified hierarchy, by the id that the kernel's programs see.
+//!
+//! The id is the inode of the cgroup's directory. Paths of /proc/PID/cgroup flow in; nothing is
+//! created, moved or written.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::mountinfo::{self, InvalidMountInfo};
+
+/// Why a cgroup has no id.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// The agent's own mounts cannot be read.
+    #[error("the agent's mounts: {0}")]
+    Mounts(#[from] InvalidMountInfo),
+    /// The kernel refused.
+    #[error("`{path}`: {source}")]
+    Read {
+        /// What was read.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// There is no unified hierarchy.
+    #[error("no cgroup2 file system is mounted: boot with systemd.unified_cgroup_hierarchy=1")]
+    NoUnified,
+    /// The path climbs.
+    #[error("`{0}` is no path of a cgroup")]
+    Path(String),
+}
+
+/// A cgroup that is not the root of the hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Id that the kernel's programs see.
+    pub id: u64,
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+// === impl Cgroup ===
+
+impl Cgroup {
+    /// The cgroup at this path of the unified hierarchy; none for the root, which every task is in.
+    ///
+    /// # Errors
+    /// If it does not exist, or there is no unified hierarchy.
+    pub fn at(path: &str) -> Result<Option<Self>, CgroupError> {
+        let relative = path.trim_start_matches('/');
+        if relative.split('/').any(|name| name == "..") {
+            return Err(CgroupError::Path(path.into()));
+        }
+        if relative.is_empty() {
+            return Ok(None);
+        }
+        let directory = unified_mount()?.join(relative);
+        match fs::metadata(&directory) {
+            Ok(metadata) => Ok(Some(Self { id: metadata.ino(), directory })),
+            Err(source) => Err(CgroupError::Read { path: directory, source }),
+        }
+    }
+
+    /// Whether a process is in it or below; a cgroup that was removed has none.
+    #[must_use]
+    pub fn is_populated(&self) -> bool {
+        let events = fs::read_to_string(self.directory.join("cgroup.events"));
+        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    }
+}
+
+/// The unified hierarchy's line of a /proc/PID/cgroup.
+#[must_use]
+pub fn unified_path(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+fn unified_mount() -> Result<PathBuf, CgroupError> {
+    let path = Path::new("/proc/self/mountinfo");
+    let text =
+        fs::read(path).map_err(|source| CgroupError::Read { path: path.to_owned(), source })?;
+    let mounts = mountinfo::parse(&text)?;
+    let mount = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2" && mount.root == "/");
+    mount.map(|mount| mount.point.into()).ok_or(CgroupError::NoUnified)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hybrid_layouts_have_the_unified_path_on_line_zero() {
+        assert_eq!(unified_path("8:pids:/a\n0::/kubepods/c\n"), Some("/kubepods/c"));
+        assert_eq!(unified_path("8:pids:/a\n"), None);
+    }
+
+    #[test]
+    fn the_root_of_the_hierarchy_is_nobodys_own() {
+        assert_eq!(Cgroup::at("/").unwrap(), None);
+        assert!(matches!(Cgroup::at("/a/../.."), Err(CgroupError::Path(_))));
+    }
+
+    #[test]
+    fn a_cgroup_without_a_directory_is_not_populated() {
+        assert!(!Cgroup { id: 1, directory: "/nonexistent".into() }.is_populated());
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The text of /proc/PID/mountinfo, and the part of it that a container sees.
+//!
+//! Text flows in, [`Mount`]s flow out in an order in which a later one hides what is at or below
+//! its point. The order comes from the tree of parents: the text's own order is that of creation,
+//! and a mount can be moved. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use policy_model::{InvalidPath, RulePath};
+
+use super::Mount;
+
+/// One line of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountLine {
+    /// Number of the mount.
+    pub id: u64,
+    /// Number of the mount that it lies on.
+    pub parent: u64,
+    /// s_dev of the super block: major << 20 | minor.
+    pub dev: u32,
+    /// Path inside the super block that is mounted.
+    pub root: String,
+    /// Where, as seen from the root of the process.
+    pub point: String,
+    /// Name of the file system's type.
+    pub fs_type: String,
+}
+
+/// Why a text is no mountinfo that rules can be lowered with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMountInfo {
+    /// Not a line of proc_pid_mountinfo(5).
+    #[error("the line `{0}` is not as proc_pid_mountinfo(5) says")]
+    Line(String),
+    /// A name that no rule can speak of, so that nothing can be said about what lies below.
+    #[error("the mount point `{point}` cannot be a rule's path: {source}")]
+    Point {
+        /// As the container names it.
+        point: String,
+        /// What is wrong with it.
+        source: InvalidPath,
+    },
+    /// A name that is no text.
+    #[error("the mount point `{0}` is not UTF-8")]
+    NotUtf8(String),
+    /// Nothing is mounted at or above the container's root.
+    #[error("no mount holds the root `{0}`")]
+    NoRoot(String),
+}
+
+/// Every line of a mountinfo.
+///
+/// # Errors
+/// The first line that makes no sense.
+pub fn parse(text: &[u8]) -> Result<Vec<MountLine>, InvalidMountInfo> {
+    text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse_line).collect()
+}
+
+/// What a container sees whose root is at `prefix`; without one, at the root of the text.
+///
+/// # Errors
+/// If nothing holds that root, or a point cannot be a rule's path.
+pub fn below(
+    lines: &[MountLine],
+    prefix: Option<&RulePath>,
+) -> Result<Vec<Mount>, InvalidMountInfo> {
+    let visible = visible(lines)?;
+    let prefix = prefix.map_or("/", RulePath::as_str);
+    let holder = visible.iter().rposition(|line| strip(prefix, &line.point).is_some());
+    let holder = holder.ok_or_else(|| InvalidMountInfo::NoRoot(prefix.into()))?;
+    let mut mounts = Vec::new();
+    if let Some(rest) = strip(prefix, &visible[holder].point).filter(|rest| !rest.is_empty()) {
+        let root = join(&visible[holder].root, rest);
+        mounts.push(mount(visible[holder], root, "/")?);
+    }
+    for line in &visible {
+        if let Some(rest) = strip(&line.point, prefix) {
+            mounts.push(mount(line, line.root.clone(), &format!("/{rest}"))?);
+        }
+    }
+    Ok(mounts)
+}
+
+/// The lines that can be reached, each before those that lie on it.
+fn visible(lines: &[MountLine]) -> Result<Vec<&MountLine>, InvalidMountInfo> {
+    let mut children: BTreeMap<u64, Vec<&MountLine>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.id != line.parent) {
+        children.entry(line.parent).or_default().push(line);
+    }
+    let is_top = |line: &&MountLine| {
+        line.point == "/" && !lines.iter().any(|other| other.id == line.parent && other.id != line.id)
+    };
+    let top = lines.iter().find(is_top).ok_or_else(|| InvalidMountInfo::NoRoot("/".into()))?;
+    let mut reached = Vec::new();
+    let mut pending = vec![top];
+    while let Some(line) = pending.pop() {
+        reached.push(line);
+        // Each is taken once, so that a text with a circle ends too.
+        let above = children.remove(&line.id).unwrap_or_default();
+        let open = above.iter().filter(|child| !is_hidden(child, &above));
+        pending.extend(open.rev());
+    }
+    Ok(reached)
+}
+
+/// A mount below the point of another that lies on the same one was covered by it.
+fn is_hidden(line: &MountLine, siblings: &[&MountLine]) -> bool {
+    siblings.iter().any(|other| {
+        strip(&line.point, &other.point).is_some_and(|rest| !rest.is_empty())
+    })
+}
+
+fn mount(line: &MountLine, root: String, point: &str) -> Result<Mount, InvalidMountInfo> {
+    let point = RulePath::new(point)
+        .map_err(|source| InvalidMountInfo::Point { point: point.into(), source })?;
+    Ok(Mount { dev: line.dev, root, point, fs_type: line.fs_type.clone() })
+}
+
+/// What is left of a path below an ancestor: empty for itself, none if it is elsewhere.
+fn strip<'a>(path: &'a str, ancestor: &str) -> Option<&'a str> {
+    if ancestor == "/" {
+        return path.strip_prefix('/');
+    }
+    let rest = path.strip_prefix(ancestor)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
+fn join(root: &str, rest: &str) -> String {
+    format!("{}/{rest}", root.trim_end_matches('/'))
+}
+
+/// `ID PARENT MAJOR:MINOR ROOT POINT OPTIONS [TAG...] - TYPE SOURCE OPTIONS`
+fn parse_line(line: &[u8]) -> Result<MountLine, InvalidMountInfo> {
+    let invalid = || InvalidMountInfo::Line(String::from_utf8_lossy(line).into_owned());
+    let fields: Vec<_> = line.split(|byte| *byte == b' ').collect();
+    let separator = fields.iter().skip(6).position(|field| *field == b"-").ok_or_else(invalid)? + 6;
+    let number = |at: usize| -> Option<u64> { std::str::from_utf8(fields[at]).ok()?.parse().ok() };
+    let device = std::str::from_utf8(fields[2]).ok().and_then(device).ok_or_else(invalid)?;
+    let fs_type = fields.get(separator + 1).ok_or_else(invalid)?;
+    let root = text(fields[3])?;
+    Ok(MountLine {
+        id: number(0).ok_or_else(invalid)?,
+        parent: number(1).ok_or_else(invalid)?,
+        dev: device,
+        // The kernel marks a root that was unlinked; its names in the kernel have no such mark.
+        root: root.strip_suffix("//deleted").unwrap_or(&root).to_owned(),
+        point: text(fields[4])?,
+        fs_type: text(fs_type)?,
+    })
+}
+
+fn device(text: &str) -> Option<u32> {
+    let (major, minor) = text.split_once(':')?;
+    Some(major.parse::<u32>().ok()?.checked_shl(20)? | minor.parse::<u32>().ok()?)
+}
+
+/// Undoes the kernel's escapes: a backslash and three octal digits.
+fn text(field: &[u8]) -> Result<String, InvalidMountInfo> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = (*first == b'\\').then(|| octal(tail)).flatten();
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &tail[3..] } else { tail };
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| InvalidMountInfo::NotUtf8(String::from_utf8_lossy(error.as_bytes()).into()))
+}
+
+fn octal(digits: &[u8]) -> Option<u8> {
+    let digits = digits.get(..3)?;
+    digits.iter().try_fold(0u8, |value, digit| match digit {
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(digit - b'0'),
+        _ => None,
+    })
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+use proptest::prelude::*;
+
+use super::*;
+
+/// A container before it changes its root: an overlay at rootfs, mounts of the runtime below it.
+const BEFORE: &str = "\
+20 1 254:1 / / ro,relatime - erofs /dev/vda1 ro
+21 20 0:20 / /run rw - tmpfs tmpfs rw
+22 20 0:21 / /proc rw - proc proc rw
+30 21 0:40 / /run/kata-containers/c1/rootfs rw - overlay overlay rw,lowerdir=/l
+31 30 0:41 / /run/kata-containers/c1/rootfs/proc rw - proc proc rw
+32 30 0:42 / /run/kata-containers/c1/rootfs/dev rw - tmpfs tmpfs rw
+33 30 0:50 /vol/secret /run/kata-containers/c1/rootfs/etc/my\\040secret ro - virtiofs none ro
+34 21 0:60 / /run/kata-containers/c2/rootfs rw - overlay overlay rw
+";
+
+/// The same container afterwards.
+const AFTER: &str = "\
+30 29 0:40 / / rw - overlay overlay rw,lowerdir=/l
+31 30 0:41 / /proc rw - proc proc rw
+32 30 0:42 / /dev rw - tmpfs tmpfs rw
+33 30 0:50 /vol/secret /etc/my\\040secret ro - virtiofs none ro
+";
+
+fn seen(text: &str, prefix: Option<&str>) -> Vec<(u32, String, String)> {
+    let prefix = prefix.map(|path| RulePath::new(path).unwrap());
+    let mounts = below(&parse(text.as_bytes()).unwrap(), prefix.as_ref()).unwrap();
+    mounts.into_iter().map(|m| (m.dev, m.root, m.point.to_string())).collect()
+}
+
+fn expected() -> Vec<(u32, String, String)> {
+    [(40, "/", "/"), (41, "/", "/proc"), (42, "/", "/dev"), (50, "/vol/secret", "/etc/my secret")]
+        .map(|(dev, root, point)| (dev, root.into(), point.into()))
+        .into()
+}
+
+#[test]
+fn a_container_sees_the_same_mounts_before_and_after_it_changes_its_root() {
+    assert_eq!(seen(BEFORE, Some("/run/kata-containers/c1/rootfs")), expected());
+    assert_eq!(seen(AFTER, None), expected());
+}
+
+#[test]
+fn a_root_that_is_a_directory_is_held_by_the_mount_above_it() {
+    let mounts = seen(BEFORE, Some("/run/bundles/c3/rootfs"));
+    assert_eq!(mounts, [(20, "/bundles/c3/rootfs".into(), "/".into())]);
+    let bind = "20 1 8:1 / / rw - ext4 a rw\n21 20 8:2 /srv /data rw - ext4 b rw\n";
+    let mounts = seen(bind, Some("/data/c3"));
+    assert_eq!(mounts, [(8 << 20 | 2, "/srv/c3".into(), "/".into())]);
+}
+
+#[test]
+fn of_stacked_mounts_the_upper_comes_later_and_hides_what_lay_on_the_lower() {
+    let text = "\
+30 29 0:40 / / rw - overlay overlay rw
+35 30 0:45 / /data rw - ext4 a rw
+36 35 0:46 / /data/deep rw - ext4 b rw
+37 35 0:47 / /data rw - tmpfs c rw
+";
+    let points: Vec<_> = seen(text, None).into_iter().map(|(dev, ..)| dev).collect();
+    assert_eq!(points, [40, 45, 47]);
+}
+
+#[test]
+fn a_mount_over_an_ancestor_hides_whatever_the_order_of_the_text() {
+    let text = "\
+30 29 0:40 / / rw - overlay overlay rw
+36 30 0:46 / /a/b rw - ext4 b rw
+37 30 0:47 / /a rw - tmpfs c rw
+38 37 0:48 / /a/b rw - tmpfs d rw
+";
+    let devices: Vec<_> = seen(text, None).into_iter().map(|(dev, ..)| dev).collect();
+    assert_eq!(devices, [40, 47, 48]);
+}
+
+#[test]
+fn a_moved_mount_comes_after_the_one_that_it_lies_on() {
+    let text = "\
+38 40 0:48 / /mnt/in rw - tmpfs d rw
+30 29 0:40 / / rw - overlay overlay rw
+40 30 0:49 / /mnt rw - tmpfs e rw
+";
+    let devices: Vec<_> = seen(text, None).into_iter().map(|(dev, ..)| dev).collect();
+    assert_eq!(devices, [40, 49, 48]);
+}
+
+#[test]
+fn tags_and_escapes_are_read_and_a_deleted_root_keeps_its_name() {
+    let line = "36 35 98:0 /a\\134b//deleted /m\\011n rw,noatime master:1 shared:2 - ext3 /dev/r rw";
+    let mounts = parse(line.as_bytes()).unwrap();
+    assert_eq!((mounts[0].root.as_str(), mounts[0].point.as_str()), ("/a\\b", "/m\tn"));
+    assert_eq!((mounts[0].dev, mounts[0].fs_type.as_str()), (98 << 20, "ext3"));
+}
+
+#[test]
+fn what_is_not_understood_is_an_error_not_a_gap() {
+    assert!(matches!(parse(b"36 35 98:0 / /"), Err(InvalidMountInfo::Line(_))));
+    assert!(matches!(
+        parse(b"36 35 98:0 / /\xff rw - ext4 a rw"),
+        Err(InvalidMountInfo::NotUtf8(_))
+    ));
+    let deep = format!("30 29 0:40 / / rw - o o rw\n31 30 0:41 / {} rw - o o rw\n", "/a".repeat(97));
+    let lines = parse(deep.as_bytes()).unwrap();
+    assert!(matches!(below(&lines, None), Err(InvalidMountInfo::Point { .. })));
+    assert!(matches!(below(&[], None), Err(InvalidMountInfo::NoRoot(_))));
+}
+
+#[test]
+fn the_mounts_of_this_process_are_understood() {
+    let lines = parse(&std::fs::read("/proc/self/mountinfo").unwrap()).unwrap();
+    assert_eq!(below(&lines, None).unwrap()[0].point, RulePath::root());
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        if let Ok(lines) = parse(&bytes) {
+            let _ = below(&lines, None);
+        }
+    }
+}

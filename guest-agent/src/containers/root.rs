@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The root directory of a container, and the mounts as seen from it.
+//!
+//! Before the container's process changes its root, it still has the guest's, and the container
+//! lies below at `rootfs`; afterwards `rootfs` means nothing. The mount that was opened at
+//! registration tells the two apart, and both from a process that changed its root by itself: a
+//! text of mounts counts only if that mount stands in it where it must.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+};
+
+use policy_model::RulePath;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
+
+use super::{
+    Init, InspectError, Mount,
+    mountinfo::{self, MountLine},
+};
+
+/// The opened root directory of a container.
+#[derive(Debug)]
+pub struct Root {
+    /// Holds the mount too, so that its number is not given to another.
+    fd: OwnedFd,
+    /// Number of the mount that holds it.
+    mount: u64,
+    /// Where that mount stood at registration, as the process saw it.
+    point: String,
+    /// Where the root stood; none if the process had it for a root already.
+    prefix: Option<RulePath>,
+}
+
+// === impl Root ===
+
+impl Root {
+    /// Opens the root of a container whose first process is this.
+    ///
+    /// # Errors
+    /// If the process is gone or there is no such directory.
+    pub fn open(init: &Init, rootfs: Option<&RulePath>) -> Result<Self, InspectError> {
+        let seen = fs::File::open(init.proc("root/")).map_err(init.failed("opening the root"))?;
+        let prefix = rootfs.filter(|path| path.depth() > 0);
+        let prefix = if has_guests_root(init)? { prefix.cloned() } else { None };
+        let path = prefix.as_ref().map_or(".", RulePath::as_str);
+        let failed = |source| InspectError::Root { path: path.to_owned(), source };
+        let fd = reopen(&seen, path).map_err(failed)?;
+        let mount = mount_of(&fd).map_err(failed)?;
+        let lines = lines_of(init)?;
+        let line = lines.iter().find(|line| line.id == mount);
+        let point = line.ok_or(InspectError::RootChanged(init.pid()))?.point.clone();
+        Ok(Self { fd, mount, point, prefix })
+    }
+
+    /// The container's mounts now, as it names them.
+    ///
+    /// # Errors
+    /// If the process is gone, or has a root that is neither the container's nor the guest's.
+    pub fn mounts(&self, init: &Init) -> Result<Vec<Mount>, InspectError> {
+        let lines = lines_of(init)?;
+        let prefix = self.prefix_in(&lines).ok_or(InspectError::RootChanged(init.pid()))?;
+        mountinfo::below(&lines, prefix)
+            .map_err(|source| InspectError::Mounts { pid: init.pid(), source })
+    }
+
+    /// A descriptor of the directory.
+    #[must_use]
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Where the container's root is in this text; none if the text is of another root.
+    fn prefix_in(&self, lines: &[MountLine]) -> Option<Option<&RulePath>> {
+        let now = &lines.iter().find(|line| line.id == self.mount)?.point;
+        let is_own_mount = self.prefix.as_ref().is_none_or(|prefix| prefix.as_str() == self.point);
+        match &self.prefix {
+            prefix if *now == self.point => Some(prefix.as_ref()),
+            _ if is_own_mount && now == "/" => Some(None),
+            _ => None,
+        }
+    }
+}
+
+fn lines_of(init: &Init) -> Result<Vec<MountLine>, InspectError> {
+    let text = fs::read(init.proc("mountinfo")).map_err(init.failed("reading the mounts"))?;
+    init.check_alive()?;
+    mountinfo::parse(&text).map_err(|source| InspectError::Mounts { pid: init.pid(), source })
+}
+
+fn has_guests_root(init: &Init) -> Result<bool, InspectError> {
+    let inode = |path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()));
+    let own = inode(init.proc("root/")).map_err(init.failed("reading the root"))?;
+    let guests = inode("/proc/1/root/".into()).map_err(init.failed("reading PID 1's root"))?;
+    Ok(own == guests)
+}
+
+fn mount_of(fd: &OwnedFd) -> io::Result<u64> {
+    Ok(statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+/// Opens a directory below another without following links, which could lead out of it.
+fn reopen(root: &impl AsFd, path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    Ok(openat2(root, path, flags, Mode::empty(), resolve)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    fn waiting() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    #[test]
+    fn before_it_changes_its_root_a_container_lies_below_the_guests() {
+        let mut child = waiting();
+        let init = Init::open(child.id()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = fs::canonicalize(directory.path()).unwrap();
+        let rootfs = RulePath::new(path.to_str().unwrap()).unwrap();
+        let root = Root::open(&init, Some(&rootfs)).unwrap();
+        let mounts = root.mounts(&init).unwrap();
+        assert_eq!(mounts[0].point, RulePath::root());
+        assert!(mounts[0].root.ends_with(path.file_name().unwrap().to_str().unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(root.mounts(&init), Err(InspectError::Gone(_))));
+    }
+
+    #[test]
+    fn a_root_that_is_a_link_is_not_followed() {
+        let mut child = waiting();
+        let init = Init::open(child.id()).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let link = fs::canonicalize(directory.path()).unwrap().join("rootfs");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        let rootfs = RulePath::new(link.to_str().unwrap()).unwrap();
+        assert!(matches!(Root::open(&init, Some(&rootfs)), Err(InspectError::Root { .. })));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn registered(point: &str, prefix: Option<&str>) -> Root {
+        Root {
+            fd: fs::File::open("/").unwrap().into(),
+            mount: 30,
+            point: point.into(),
+            prefix: prefix.map(|path| RulePath::new(path).unwrap()),
+        }
+    }
+
+    fn found(root: &Root, line: &str) -> Option<Option<String>> {
+        let lines = mountinfo::parse(line.as_bytes()).unwrap();
+        root.prefix_in(&lines).map(|prefix| prefix.map(ToString::to_string))
+    }
+
+    #[test]
+    fn a_text_of_another_root_does_not_count() {
+        let root = registered("/run/c/rootfs", Some("/run/c/rootfs"));
+        let before = found(&root, "30 21 0:40 / /run/c/rootfs rw - overlay o rw");
+        assert_eq!(before, Some(Some("/run/c/rootfs".into())));
+        assert_eq!(found(&root, "30 21 0:40 / / rw - overlay o rw"), Some(None));
+        assert_eq!(found(&root, "30 21 0:40 / /old rw - overlay o rw"), None);
+        assert_eq!(found(&root, "31 30 0:41 / / rw - tmpfs t rw"), None);
+    }
+
+    #[test]
+    fn a_directory_of_the_guests_root_mount_is_not_taken_for_it() {
+        let root = registered("/", Some("/srv/c"));
+        let prefix = found(&root, "30 1 0:40 / / rw - ext4 o rw");
+        assert_eq!(prefix, Some(Some("/srv/c".into())));
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    fixtures::{Waiting, accepted, id, registry, rules},
+    lifecycle::{Event, Facts, Request},
+    registry::{State, double::KernelDouble},
+};
+
+struct Rig {
+    socket: PathBuf,
+    registry: Registry,
+    kernel: KernelDouble,
+    posture: watch::Sender<Posture>,
+    _directory: tempfile::TempDir,
+}
+
+/// A gate over a real socket, whose registry runs on the double.
+fn rig(deadline: Duration) -> Rig {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("run/agent.sock");
+    let (registry, kernel) = registry();
+    let (posture, watched) = watch::channel(Posture::Enforcing);
+    let fail_open = vec!["lenient".to_owned()];
+    let gate = Gate { registry: registry.clone(), posture: watched, deadline, fail_open };
+    tokio::spawn(gate.serve(bind(&socket).unwrap()));
+    Rig { socket, registry, kernel, posture, _directory: directory }
+}
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_millis(50);
+
+fn create(process: &Waiting, namespace: &str) -> Request {
+    let annotations = [
+        ("io.kubernetes.cri.container-type", "container"),
+        ("io.kubernetes.cri.container-name", "web"),
+        ("io.kubernetes.cri.sandbox-name", "shop-0"),
+        ("io.kubernetes.cri.sandbox-namespace", namespace),
+    ];
+    let annotations: BTreeMap<_, _> =
+        annotations.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    let pid = Some(process.pid());
+    let container = Facts { id: "c1".into(), pid, annotations, ..Facts::default() };
+    Request { version: VERSION, event: Event::Create, container }
+}
+
+impl Rig {
+    async fn ask(&self, request: &Request) -> Answer {
+        self.send(&lifecycle::encode(request).unwrap()).await
+    }
+
+    async fn send(&self, bytes: &[u8]) -> Answer {
+        let mut stream = UnixStream::connect(&self.socket).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut prefix = [0; 4];
+        stream.read_exact(&mut prefix).await.unwrap();
+        let mut body = vec![0; lifecycle::body_length(prefix).unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
+        lifecycle::decode_reply(&body).unwrap()
+    }
+
+    async fn state_is(&self, state: State) {
+        let mut view = self.registry.view();
+        let reached = view.wait_for(|view| {
+            view.by_id(&id("c1")).is_some_and(|container| container.state == state)
+        });
+        timeout(LONG, reached).await.unwrap().unwrap();
+    }
+}
+
+fn reason_of(answer: &Answer) -> &str {
+    match answer {
+        Answer::Refuse { reason } => reason,
+        Answer::Proceed { .. } => panic!("{answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_container_proceeds_when_its_rules_are_in_force() {
+    let rig = rig(LONG);
+    let process = Waiting::spawn();
+    let request = create(&process, "prod");
+    let (answer, ()) = tokio::join!(rig.ask(&request), async {
+        rig.state_is(State::Waiting).await;
+        rig.registry.apply(accepted(rules(4))).await.unwrap();
+    });
+    let digest = accepted(rules(4)).digest.to_string();
+    assert_eq!(answer, Answer::Proceed { generation: 4, digest });
+    rig.kernel.with(|state| assert_eq!(state.labels[0].0, process.pid()));
+}
+
+#[tokio::test]
+async fn at_the_deadline_a_container_is_refused() {
+    let rig = rig(SHORT);
+    let answer = rig.ask(&create(&Waiting::spawn(), "prod")).await;
+    assert!(reason_of(&answer).contains("no rule set"), "{answer:?}");
+    rig.state_is(State::Refused).await;
+    rig.kernel.with(|state| assert!(state.labels.is_empty()));
+}
+
+#[tokio::test]
+async fn at_the_deadline_a_lenient_namespace_starts_without_rules() {
+    let rig = rig(SHORT);
+    let answer = rig.ask(&create(&Waiting::spawn(), "lenient")).await;
+    assert!(matches!(answer, Answer::Proceed { generation: 0, .. }), "{answer:?}");
+    assert_eq!(rig.registry.view().borrow().failed_open, 1);
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_ends_the_wait_even_in_a_lenient_namespace() {
+    let rig = rig(LONG);
+    let process = Waiting::spawn();
+    let frame = lifecycle::encode(&create(&process, "lenient")).unwrap();
+    let mut stream = UnixStream::connect(&rig.socket).await.unwrap();
+    stream.write_all(&frame).await.unwrap();
+    rig.state_is(State::Waiting).await;
+    drop(stream);
+    rig.state_is(State::Refused).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_refuses_says_why_and_one_that_starts_is_waited_for() {
+    let rig = rig(LONG);
+    rig.posture.send_replace(Posture::Starting);
+    let process = Waiting::spawn();
+    let request = create(&process, "prod");
+    let (answer, ()) = tokio::join!(rig.ask(&request), async {
+        let posture = Posture::Refusing { reason: "no BPF".into(), remedy: "boot with it" };
+        rig.posture.send_replace(posture);
+    });
+    assert_eq!(reason_of(&answer), "no BPF; boot with it");
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_refused_with_the_reason() {
+    let rig = rig(LONG);
+    let answer = rig.send(&[0, 0, 0, 2, b'{', b'x']).await;
+    assert!(reason_of(&answer).contains("cannot be decoded"), "{answer:?}");
+    let answer = rig.send(&u32::MAX.to_be_bytes()).await;
+    assert!(reason_of(&answer).contains("the protocol allows"), "{answer:?}");
+    let mut request = create(&Waiting::spawn(), "prod");
+    request.container.annotations.clear();
+    assert!(reason_of(&rig.ask(&request).await).contains("container-type"));
+    request = create(&Waiting::spawn(), "prod");
+    request.container.mnt_ns = Some(1);
+    assert!(reason_of(&rig.ask(&request).await).contains("mount namespace"));
+}
+
+#[tokio::test]
+async fn the_end_of_a_container_is_seen_without_the_runtime() {
+    let rig = rig(LONG);
+    rig.registry.apply(accepted(rules(1))).await.unwrap();
+    let mut process = Waiting::spawn();
+    let answer = rig.ask(&create(&process, "prod")).await;
+    assert!(matches!(answer, Answer::Proceed { generation: 1, .. }), "{answer:?}");
+    let start = Request { event: Event::Start, ..create(&process, "prod") };
+    assert!(matches!(rig.ask(&start).await, Answer::Proceed { .. }));
+    rig.state_is(State::Started).await;
+    process.end();
+    rig.state_is(State::Exited).await;
+    let mut view = rig.registry.view();
+    let gone = view.wait_for(|view| view.by_id(&id("c1")).is_some_and(|it| it.slot.is_none()));
+    timeout(LONG, gone).await.unwrap().unwrap();
+    let remove = Request { event: Event::Remove, ..create(&process, "prod") };
+    assert!(matches!(rig.ask(&remove).await, Answer::Proceed { .. }));
+    let mut view = rig.registry.view();
+    let gone = view.wait_for(|view| view.containers.is_empty());
+    timeout(LONG, gone).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn only_root_reaches_the_socket() {
+    let rig = rig(LONG);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&rig.socket), 0o600);
+    assert_eq!(mode(rig.socket.parent().unwrap()), 0o700);
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The agent in the guest.
+//!
+//! Rule sets flow in over vsock ([`server`]), are checked and put into force ([`apply`], [`lower`],
+//! [`maps`]) for containers that present themselves at the [`gate`]; decisions of the kernel flow
+//! out as [`events`]. It decides nothing itself: the programs of `guest-bpf` do, and they go on
+//! doing so when the agent is gone.
+
+pub mod apply;
+pub mod args;
+pub mod containers;
+pub mod events;
+#[cfg(test)]
+mod fixtures;
+pub mod gate;
+pub mod hook;
+pub mod lifecycle;
+pub mod loader;
+pub mod lower;
+pub mod maps;
+pub mod mounts;
+pub mod posture;
+pub mod readiness;
+pub mod reason;
+pub mod registry;
+pub mod run;
+pub mod server;

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Loads, attaches and pins the programs.
+//!
+//! The object of `guest-bpf` and the running kernel's BTF flow in; the tables ([`Maps`]) and the
+//! event ring flow out. Links and maps are pinned, so that enforcement outlives the agent. It
+//! never loads beside pins that are there already: what they enforce must not be doubted.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Btf, EbpfLoader, VerifierLogLevel,
+    maps::{MapData, RingBuf},
+    programs::{Lsm, links::FdLink},
+};
+use guest_bpf::{OBJECT, abi};
+
+use crate::maps::{Maps, MapsError};
+
+/// LSM hooks with a program of the same name, in the order of attachment: labels must be
+/// inherited before anything is labelled, and nothing is until all are attached.
+pub const HOOKS: [&str; 8] = [
+    "task_alloc",
+    "bprm_check_security",
+    "bprm_committed_creds",
+    "file_open",
+    "mmap_file",
+    "file_mprotect",
+    "ptrace_access_check",
+    "bpf",
+];
+
+/// Maps that are pinned; all of the object.
+const MAPS: [&str; 12] = [
+    "tasks", "slots", "sets", "nodes", "decisions", "subjects", "inodes", "probes", "cgroups",
+    "settings", "counters", "events",
+];
+
+/// Why nothing is enforced.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// An earlier agent's programs are pinned and enforce.
+    #[error("`{0}` holds the programs of an earlier agent, which go on enforcing; restart the guest")]
+    AlreadyPinned(PathBuf),
+    /// The pin directory cannot be made.
+    #[error("`{path}` cannot be prepared")]
+    Pins {
+        /// The directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel tells nothing about its types.
+    #[error("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)")]
+    Btf(#[source] aya::BtfError),
+    /// The object does not load.
+    #[error("the BPF object does not load")]
+    Object(#[source] aya::EbpfError),
+    /// One program does not load, attach or stay.
+    #[error("{operation} the program of hook `{hook}`")]
+    Program {
+        /// What was tried.
+        operation: &'static str,
+        /// The hook.
+        hook: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The tables cannot be set up.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// PID 1 cannot be inspected.
+    #[error("reading {what} of PID 1")]
+    Init {
+        /// What was read.
+        what: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Loads and attaches every program and pins links and maps below `pins`.
+///
+/// # Errors
+/// If any part fails; what was pinned by this call is taken back, nothing is enforced.
+pub fn load(pins: &Path) -> Result<(Maps, RingBuf<MapData>), LoadError> {
+    prepare(pins)?;
+    load_into(pins).inspect_err(|_| {
+        // Fails only if the file system is gone, and the pins with it.
+        let _ = fs::remove_dir_all(pins);
+    })
+}
+
+fn load_into(pins: &Path) -> Result<(Maps, RingBuf<MapData>), LoadError> {
+    let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
+    let mut loader = EbpfLoader::new();
+    // The verifier's whole trace takes minutes to write under emulation; its last words suffice.
+    loader.btf(Some(&btf)).allow_unsupported_maps().verifier_log_level(VerifierLogLevel::STATS);
+    for map in MAPS {
+        loader.map_pin_path(map, pins.join(map));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
+    let maps = Maps::take(&mut ebpf, init_of_guest()?)?;
+    let ring = ebpf.take_map("events").ok_or(MapsError::Missing("events"))?;
+    let ring = RingBuf::try_from(ring)
+        .map_err(|source| MapsError::Map { operation: "opening the event ring", source })?;
+    for hook in HOOKS {
+        let program = ebpf.program_mut(hook).ok_or(MapsError::Missing(hook))?;
+        let failed = |operation| {
+            move |source: Box<dyn std::error::Error + Send + Sync>| LoadError::Program {
+                operation,
+                hook,
+                source,
+            }
+        };
+        let program: &mut Lsm =
+            program.try_into().map_err(|error| failed("finding")(Box::from(error)))?;
+        program.load(hook, &btf).map_err(|error| failed("loading")(error.into()))?;
+        let link = program.attach().map_err(|error| failed("attaching")(error.into()))?;
+        let link = program.take_link(link).map_err(|error| failed("keeping")(error.into()))?;
+        let link: FdLink = link.into();
+        link.pin(pins.join(format!("link_{hook}")))
+            .map_err(|error| failed("pinning")(error.into()))?;
+    }
+    Ok((maps, ring))
+}
+
+fn prepare(pins: &Path) -> Result<(), LoadError> {
+    let failed = |source| LoadError::Pins { path: pins.to_owned(), source };
+    match fs::DirBuilder::new().mode(0o700).create(pins) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut entries = fs::read_dir(pins).map_err(failed)?;
+            match entries.next() {
+                None => Ok(()),
+                Some(_) => Err(LoadError::AlreadyPinned(pins.to_owned())),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// How the guest's own tasks are told from a container's.
+fn init_of_guest() -> Result<abi::Settings, LoadError> {
+    let failed = |what| move |source| LoadError::Init { what, source };
+    let namespace = fs::metadata("/proc/1/ns/mnt").map_err(failed("the mount namespace"))?;
+    let root = fs::metadata("/proc/1/root/").map_err(failed("the root"))?;
+    let mounts = fs::read_to_string("/proc/1/mountinfo").map_err(failed("the mounts"))?;
+    Ok(abi::Settings {
+        hash_key: [0; 2],
+        init_root_ino: root.ino(),
+        init_root_dev: device_of_root(&mounts).unwrap_or_default(),
+        init_mnt_ns: u32::try_from(namespace.ino()).unwrap_or_default(),
+    })
+}
+
+/// s_dev of what is mounted at `/`, which stat(2) does not tell on every file system.
+fn device_of_root(mounts: &str) -> Option<u32> {
+    let line = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
+    let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
+    Some(major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_the_last_mount_at_slash() {
+        let mounts = "1 1 0:2 / / rw - rootfs rootfs rw\n22 1 0:21 / /proc rw - proc proc rw\n\
+                      30 1 254:3 / / rw - ext4 /dev/vda rw\n";
+        assert_eq!(device_of_root(mounts), Some(254 << 20 | 3));
+        assert_eq!(device_of_root(""), None);
+    }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From a rule set to what the kernel looks up.
+//!
+//! A [`RuleSet`], whose paths are the container's, and the container's mounts flow in; a [`Plan`]
+//! flows out: places of super blocks with their classes, decisions by (class, subject), and the
+//! files to hold by identity. Pure: it opens nothing and knows no map. `maps.rs` writes the plan.
+
+mod classes;
+mod judge;
+mod places;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use guest_bpf::abi;
+use policy_model::{
+    Category, Feature, Match, Object, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule,
+};
+
+pub use judge::{Judge, JudgedClass};
+pub use places::{Place, Places};
+
+use crate::containers::Mount;
+use classes::Classes;
+
+/// Places that one set may have: half of the kernel's map, so that two sets fit.
+pub const MAX_PLACES: usize = 1024 * 1024;
+
+/// Decisions that one set may have: half of the kernel's map.
+pub const MAX_DECISIONS: usize = 512 * 1024;
+
+/// What is written into the kernel for one rule set.
+#[derive(Debug)]
+pub struct Plan {
+    /// Generation of the rule set.
+    pub generation: u64,
+    /// `abi::SET_*`.
+    pub flags: u32,
+    /// Verdict of programs that no rule matches.
+    pub process_default: u8,
+    /// Verdict of files that no rule matches.
+    pub file_default: u8,
+    /// Ruled places with their ancestors; parents come before their children.
+    pub places: Vec<PlannedPlace>,
+    /// What each class means.
+    pub classes: Vec<JudgedClass>,
+    /// Classes of executables that are somebody's source, with their subject.
+    pub subjects: Vec<(u32, u32)>,
+    /// Files to hold by identity, with the rules that say so.
+    pub identities: BTreeMap<RulePath, Vec<usize>>,
+    /// Decides for classes that only show when the files are opened.
+    pub judge: Judge,
+}
+
+/// A place with its classes.
+#[derive(Clone, Debug)]
+pub struct PlannedPlace {
+    /// Where it is.
+    pub place: Place,
+    /// Classes of the object itself, its unruled children, and everything deeper.
+    pub node: abi::Node,
+}
+
+/// Why a rule set cannot be put into force in this container.
+#[derive(Debug, thiserror::Error)]
+pub enum LowerError {
+    /// A rule of a kind that this agent does not enforce.
+    #[error(transparent)]
+    Unsupported(#[from] UnsupportedRule),
+    /// An option that this agent does not enforce.
+    #[error("the rule set needs `{0}`, which is not built yet")]
+    UnsupportedOption(Feature),
+    /// The container has no mount that holds this path.
+    #[error("no mount of the container holds `{0}`; its mount table has no root")]
+    NoMount(RulePath),
+    /// Deeper than the kernel hashes, counted from the root of the super block.
+    #[error("`{path}` lies {depth} directories deep in its file system; the engine matches {most}")]
+    TooDeep {
+        /// Path in the container.
+        path: String,
+        /// Components from the super block's root.
+        depth: usize,
+        /// The most that is matched.
+        most: usize,
+    },
+    /// More than the kernel's maps hold.
+    #[error("the rules need {got} {what}; the engine holds {most} for one container")]
+    TooMany {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many.
+        got: usize,
+        /// The most.
+        most: usize,
+    },
+}
+
+/// Plans a rule set for a container with these mounts.
+///
+/// # Errors
+/// If a rule is of a kind that is not enforced, or a limit is exceeded; nothing is planned then.
+pub fn lower(rules: &RuleSet, mounts: &[Mount]) -> Result<Plan, LowerError> {
+    check_supported(rules)?;
+    let places = Places::of(rules, mounts)?;
+    let mut classes = Classes::of(rules);
+    let mut planned = Vec::with_capacity(places.len());
+    for (place, names) in places.iter() {
+        planned.push(PlannedPlace { place: place.clone(), node: classes.node_of(&names) });
+    }
+    let (members, subjects, judge) = classes.finish(rules);
+    let classes = judge.judge_all(&members)?;
+    Ok(Plan {
+        generation: rules.generation.0,
+        flags: flags_of(rules),
+        process_default: default_of(rules, Category::Process),
+        file_default: default_of(rules, Category::File),
+        places: planned,
+        classes,
+        subjects,
+        identities: identities_of(rules),
+        judge,
+    })
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Components of the deepest place.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        let deepest = self.places.iter().map(|planned| planned.place.depth).max();
+        u32::try_from(deepest.unwrap_or_default()).unwrap_or(u32::MAX)
+    }
+
+    /// Ids of these rules, for messages.
+    #[must_use]
+    pub fn ids(&self, rules: &[usize]) -> Vec<RuleId> {
+        rules.iter().filter_map(|index| self.judge.rule(*index)).map(|rule| rule.id).collect()
+    }
+}
+
+fn check_supported(rules: &RuleSet) -> Result<(), LowerError> {
+    for rule in rules.rules() {
+        policy_model::eval::check_supported(rule)?;
+    }
+    match Feature::of_options(&rules.options).first() {
+        Some(option) => Err(LowerError::UnsupportedOption(*option)),
+        None => Ok(()),
+    }
+}
+
+fn flags_of(rules: &RuleSet) -> u32 {
+    let any = |category| rules.rules().iter().any(|rule| rule.category == category);
+    let identity = !identities_of(rules).is_empty();
+    let sourced = rules.rules().iter().any(|rule| !rule.sources.is_empty());
+    [
+        (any(Category::Process), abi::SET_PROCESS),
+        (any(Category::File), abi::SET_FILE),
+        (identity, abi::SET_IDENTITY),
+        (sourced, abi::SET_SUBJECTS),
+    ]
+    .into_iter()
+    .filter(|(on, _)| *on)
+    .fold(0, |flags, (_, flag)| flags | flag)
+}
+
+fn default_of(rules: &RuleSet, category: Category) -> u8 {
+    if !rules.is_whitelist(category) {
+        return abi::VERDICT_NONE;
+    }
+    match rules.posture(category) {
+        Posture::Allow => abi::VERDICT_ALLOW,
+        Posture::Audit => abi::VERDICT_AUDIT,
+        Posture::Block => abi::VERDICT_BLOCK,
+    }
+}
+
+fn identities_of(rules: &RuleSet) -> BTreeMap<RulePath, Vec<usize>> {
+    let mut found: BTreeMap<RulePath, Vec<usize>> = BTreeMap::new();
+    for (index, rule) in rules.rules().iter().enumerate() {
+        if let Object::Path(object) = &rule.object
+            && object.matching == Match::Identity
+        {
+            found.entry(object.path.clone()).or_default().push(index);
+        }
+    }
+    found
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Decides in advance: for each class what everybody gets, and what each subject gets.
+//!
+//! The order of rules is policy-model's; here it is only carried out for every (class, subject)
+//! that can differ, so that the kernel needs one look-up.
+
+use std::collections::{BTreeSet, HashMap};
+
+use guest_bpf::abi;
+use policy_model::{Category, Rank, Rule, RuleSet, Source, Verdict, eval};
+
+use super::{
+    LowerError, MAX_DECISIONS,
+    classes::{Member, Members},
+};
+
+/// Decisions on one class.
+#[derive(Clone, Debug, Default)]
+pub struct JudgedClass {
+    /// (category, subject, decision); subject 0 = everybody else.
+    pub decisions: Vec<(u32, u32, abi::Decision)>,
+}
+
+/// Knows the rules and the subjects of a set.
+#[derive(Debug)]
+pub struct Judge {
+    rules: Vec<Rule>,
+    /// Numbers of each rule's sources.
+    sources: Vec<BTreeSet<u32>>,
+    /// Sources that cover a subject; the subject's number is its index + 1.
+    subjects: Vec<BTreeSet<u32>>,
+}
+
+// === impl Judge ===
+
+impl Judge {
+    pub(super) fn new(rules: &RuleSet, numbers: &HashMap<Source, u32>) -> Self {
+        let rules = rules.rules().to_vec();
+        let number = |source| numbers.get(source).copied();
+        let sources =
+            rules.iter().map(|rule| rule.sources.iter().filter_map(number).collect()).collect();
+        Self { rules, sources, subjects: Vec::new() }
+    }
+
+    /// The rule of an index.
+    #[must_use]
+    pub fn rule(&self, index: usize) -> Option<&Rule> {
+        self.rules.get(index)
+    }
+
+    /// Number of the subject that these sources cover; none if none does.
+    pub(super) fn subject_of(&mut self, sources: BTreeSet<u32>) -> Option<u32> {
+        if sources.is_empty() {
+            return None;
+        }
+        let known = self.subjects.iter().position(|known| *known == sources);
+        let at = known.unwrap_or_else(|| {
+            self.subjects.push(sources);
+            self.subjects.len() - 1
+        });
+        u32::try_from(at + 1).ok()
+    }
+
+    pub(super) fn judge_all(&self, classes: &[Members]) -> Result<Vec<JudgedClass>, LowerError> {
+        let judged: Vec<_> = classes
+            .iter()
+            .map(|members| {
+                let objects = members.iter().filter_map(|member| match member {
+                    Member::Object(rule) => Some(*rule),
+                    Member::Source(_) => None,
+                });
+                self.judge(&objects.collect::<Vec<_>>())
+            })
+            .collect();
+        let got = judged.iter().map(|class| class.decisions.len()).sum();
+        if got > MAX_DECISIONS {
+            return Err(LowerError::TooMany { what: "decisions", got, most: MAX_DECISIONS });
+        }
+        Ok(judged)
+    }
+
+    /// Decisions on an object of which these rules speak.
+    #[must_use]
+    pub fn judge(&self, rules: &[usize]) -> JudgedClass {
+        let categories = [(Category::Process, abi::PROCESS), (Category::File, abi::FILE)];
+        let mut decisions = Vec::new();
+        for (category, number) in categories {
+            let rules: Vec<_> = rules
+                .iter()
+                .copied()
+                .filter(|index| self.rule(*index).is_some_and(|rule| rule.category == category))
+                .collect();
+            let judged = self.judge_category(&rules);
+            decisions.extend(judged.into_iter().map(|(subject, found)| (number, subject, found)));
+        }
+        JudgedClass { decisions }
+    }
+
+    fn judge_category(&self, rules: &[usize]) -> Vec<(u32, abi::Decision)> {
+        let generic: Vec<_> =
+            rules.iter().copied().filter(|index| self.sources_of(*index).is_none()).collect();
+        let mut decisions: Vec<_> =
+            self.decide(&generic).map(|decision| (0, decision)).into_iter().collect();
+        if generic.len() == rules.len() {
+            return decisions;
+        }
+        for (subject, covered) in (1..).zip(&self.subjects) {
+            let acts = |index: usize| {
+                self.sources_of(index).is_some_and(|sources| !sources.is_disjoint(covered))
+            };
+            let sourced: Vec<_> = rules.iter().copied().filter(|index| acts(*index)).collect();
+            decisions.extend(self.decide(&sourced).map(|decision| (subject, decision)));
+        }
+        decisions
+    }
+
+    fn sources_of(&self, index: usize) -> Option<&BTreeSet<u32>> {
+        self.sources.get(index).filter(|sources| !sources.is_empty())
+    }
+
+    /// The decision of the most specific of these rules.
+    fn decide(&self, rules: &[usize]) -> Option<abi::Decision> {
+        let ranked: Vec<_> = rules
+            .iter()
+            .filter_map(|index| self.rule(*index))
+            .map(|rule| (Rank::of(rule), rule))
+            .collect();
+        let best = ranked.iter().map(|(rank, _)| *rank).max()?;
+        let deciding: Vec<_> =
+            ranked.iter().filter(|(rank, _)| *rank == best).map(|(_, rule)| *rule).collect();
+        eval::decide(&deciding).map(|decision| encode(best, &decision))
+    }
+}
+
+fn encode(rank: Rank, decision: &eval::Decision) -> abi::Decision {
+    let mut encoded = abi::Decision {
+        rank: rank.encode(),
+        verdict: match decision.verdict {
+            Verdict::Allow => abi::VERDICT_ALLOW,
+            Verdict::Audit => abi::VERDICT_AUDIT,
+            Verdict::Block => abi::VERDICT_BLOCK,
+        },
+        total_rules: u32::try_from(decision.rules.len()).unwrap_or(u32::MAX),
+        ..abi::Decision::default()
+    };
+    for (slot, rule) in encoded.rules.iter_mut().zip(&decision.rules) {
+        *slot = rule.0;
+        encoded.rules_len += 1;
+    }
+    encoded
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The plan, looked up as the kernel does it, decides as the reference does.
+
+use policy_model::{
+    Access, Action, Category, Directory, Generation, Match, Object, Options, PathObject, Reason,
+    Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
+    arbitrary::{any_access, supported_rule_set},
+    eval::{Decision, eval},
+};
+use proptest::prelude::*;
+
+use super::*;
+
+/// Looks a plan up as `lib/walk.h`, `lib/object.h` and `lib/decide.h` do.
+struct Kernel<'a>(&'a Plan);
+
+// === impl Kernel ===
+
+impl Kernel<'_> {
+    fn decide(&self, access: &Access<'_>, dev: u32) -> Decision {
+        let subject = access.exe.map_or(0, |exe| self.subject(self.class(dev, exe)));
+        let category = match access.category {
+            Category::Process => abi::PROCESS,
+            _ => abi::FILE,
+        };
+        let class = access.path.map_or(0, |path| self.class(dev, path));
+        let named = (class as usize).checked_sub(1).and_then(|at| self.0.classes.get(at));
+        let held: Vec<_> = access
+            .identities
+            .iter()
+            .flat_map(|path| self.0.identities.get(path).cloned().unwrap_or_default())
+            .collect();
+        let held = self.0.judge.judge(&held);
+        let name = named.and_then(|class| find(class, category, subject));
+        self.combine(name, find(&held, category, subject), access.category)
+    }
+
+    fn class(&self, dev: u32, path: &RulePath) -> u32 {
+        let places = &self.0.places;
+        let child = |parent: Option<usize>, name: &str| {
+            places.iter().position(|planned| {
+                let place = &planned.place;
+                place.dev == dev && place.parent == parent && place.name == name
+            })
+        };
+        let mut last = child(None, "").unwrap();
+        let mut found = 0;
+        for name in path.components() {
+            let Some(next) = child(Some(last), name) else { break };
+            (last, found) = (next, found + 1);
+        }
+        let node = places[last].node;
+        match path.depth() - found {
+            0 => node.exact,
+            1 => node.child,
+            _ => node.deep,
+        }
+    }
+
+    fn subject(&self, class: u32) -> u32 {
+        let found = self.0.subjects.iter().find(|(known, _)| *known == class);
+        found.map_or(0, |(_, subject)| *subject)
+    }
+
+    fn combine(
+        &self,
+        name: Option<abi::Decision>,
+        held: Option<abi::Decision>,
+        category: Category,
+    ) -> Decision {
+        let (first, second) = match (name, held) {
+            (Some(name), Some(held))
+                if (held.rank, held.verdict) > (name.rank, name.verdict) =>
+            {
+                (held, Some(name))
+            }
+            (Some(name), held) => (name, held),
+            (None, Some(held)) => (held, None),
+            (None, None) => return self.unmatched(category),
+        };
+        let also = second.filter(|second| {
+            second.rank == first.rank
+                && (second.verdict > abi::VERDICT_ALLOW || first.verdict == abi::VERDICT_ALLOW)
+        });
+        let mut rules: Vec<_> = std::iter::once(first)
+            .chain(also)
+            .flat_map(|decision| decision.rules[..decision.rules_len.into()].to_vec())
+            .map(RuleId)
+            .collect();
+        rules.sort_unstable();
+        rules.dedup();
+        Decision { verdict: verdict(first.verdict), reason: Some(Reason::Rule), rules }
+    }
+
+    fn unmatched(&self, category: Category) -> Decision {
+        let default = match category {
+            Category::Process => self.0.process_default,
+            _ => self.0.file_default,
+        };
+        let reason = (default != abi::VERDICT_NONE).then_some(Reason::Posture);
+        Decision { verdict: verdict(default), reason, rules: Vec::new() }
+    }
+}
+
+fn find(class: &JudgedClass, category: u32, subject: u32) -> Option<abi::Decision> {
+    let exactly = |subject| {
+        let found = class.decisions.iter().find(|(of, who, _)| (*of, *who) == (category, subject));
+        found.map(|(_, _, decision)| *decision)
+    };
+    exactly(subject).or_else(|| exactly(0))
+}
+
+fn verdict(number: u8) -> Verdict {
+    match number {
+        abi::VERDICT_BLOCK => Verdict::Block,
+        abi::VERDICT_AUDIT => Verdict::Audit,
+        _ => Verdict::Allow,
+    }
+}
+
+fn path(text: &str) -> RulePath {
+    RulePath::new(text).unwrap()
+}
+
+fn mount(dev: u32, root: &str, point: &str) -> Mount {
+    Mount { dev, root: root.into(), point: path(point), fs_type: "tmpfs".into() }
+}
+
+fn set(rules: Vec<Rule>) -> RuleSet {
+    RuleSet::empty(Target::default(), Generation(1)).with_rules(rules)
+}
+
+fn block_exec(id: u64, text: &str, matching: Match) -> Rule {
+    let object = Object::Path(PathObject { path: path(text), matching });
+    Rule::new(RuleId(id), Category::Process, Action::Block, object)
+}
+
+fn exec<'a>(name: &'a RulePath) -> Access<'a> {
+    Access { category: Category::Process, path: Some(name), identities: &[], exe: None }
+}
+
+proptest! {
+    #[test]
+    fn the_plan_decides_as_the_reference_does(
+        rules in supported_rule_set(),
+        accesses in proptest::collection::vec(any_access(), 1..8),
+    ) {
+        let mut rules = rules;
+        rules.options = Options::default();
+        let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
+        for access in &accesses {
+            // An object without a name is decided in the kernel without a walk.
+            prop_assume!(access.path.is_some());
+            let expected = eval(&rules, &access.view()).unwrap();
+            prop_assert_eq!(Kernel(&plan).decide(&access.view(), 1), expected);
+        }
+    }
+
+    #[test]
+    fn a_bind_mounted_root_changes_nothing(
+        rules in supported_rule_set(),
+        access in any_access(),
+    ) {
+        let mut rules = rules;
+        rules.options = Options::default();
+        let plain = lower(&rules, &[mount(1, "/", "/")]).unwrap();
+        let below = lower(&rules, &[mount(1, "/pods/x/rootfs", "/")]).unwrap();
+        let Some(name) = &access.path else { return Ok(()) };
+        let moved = |path: &RulePath| match path.as_str() {
+            "/" => RulePath::new("/pods/x/rootfs").unwrap(),
+            text => RulePath::new(format!("/pods/x/rootfs{text}")).unwrap(),
+        };
+        let (name, exe) = (moved(name), access.exe.as_ref().map(moved));
+        let inside = Access { path: Some(&name), exe: exe.as_ref(), ..access.view() };
+        prop_assert_eq!(
+            Kernel(&below).decide(&inside, 1),
+            Kernel(&plain).decide(&access.view(), 1)
+        );
+    }
+}
+
+#[test]
+fn a_rule_below_a_volume_lies_in_the_volumes_super_block() {
+    let mounts = [mount(1, "/", "/"), mount(2, "/exports/7", "/data")];
+    let plan = lower(&set(vec![block_exec(1, "/data/tool", Match::Name)]), &mounts).unwrap();
+    let kernel = Kernel(&plan);
+    let inside = path("/exports/7/tool");
+    assert_eq!(kernel.decide(&exec(&inside), 2).verdict, Verdict::Block);
+    let hidden = path("/data/tool");
+    assert_eq!(kernel.decide(&exec(&hidden), 1).verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_recursive_directory_covers_volumes_below_it() {
+    let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/volume")];
+    let directory = Directory { path: path("/data"), recursive: true, atomic_volume: false };
+    let rule =
+        Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
+    let plan = lower(&set(vec![rule]), &mounts).unwrap();
+    let file = path("/deep/down/file");
+    let access =
+        Access { category: Category::File, path: Some(&file), identities: &[], exe: None };
+    assert_eq!(Kernel(&plan).decide(&access, 2).verdict, Verdict::Block);
+}
+
+#[test]
+fn the_last_of_stacked_mounts_is_the_one_that_is_seen() {
+    let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/old"), mount(3, "/", "/data")];
+    let plan = lower(&set(vec![block_exec(1, "/data/old/tool", Match::Name)]), &mounts).unwrap();
+    let in_last = path("/old/tool");
+    assert_eq!(Kernel(&plan).decide(&exec(&in_last), 3).verdict, Verdict::Block);
+    let hidden = path("/tool");
+    assert_eq!(Kernel(&plan).decide(&exec(&hidden), 2).verdict, Verdict::Allow);
+}
+
+#[test]
+fn two_names_of_one_place_share_their_rules() {
+    let mounts = [mount(1, "/", "/"), mount(1, "/srv", "/mnt")];
+    let rules = vec![
+        block_exec(1, "/mnt/tool", Match::Name),
+        Rule { action: Action::Allow, ..block_exec(2, "/srv/tool", Match::Name) },
+    ];
+    let plan = lower(&set(rules), &mounts).unwrap();
+    let tool = path("/srv/tool");
+    assert_eq!(Kernel(&plan).decide(&exec(&tool), 1).verdict, Verdict::Block);
+}
+
+#[test]
+fn ten_thousand_rules_need_one_place_for_each_name() {
+    let rules = (1..=10_000)
+        .map(|at| block_exec(at, &format!("/opt/tools/t{at}"), Match::Name))
+        .collect();
+    let plan = lower(&set(rules), &[mount(1, "/", "/")]).unwrap();
+    assert_eq!(plan.places.len(), 10_003);
+    assert_eq!(plan.depth(), 3);
+}
+
+#[test]
+fn what_is_not_enforced_is_refused() {
+    let mounts = [mount(1, "/", "/")];
+    let unsupported = Rule { owner_only: true, ..block_exec(1, "/a", Match::Name) };
+    let error = lower(&set(vec![unsupported]), &mounts).unwrap_err();
+    assert!(error.to_string().contains("rule.owner-only"), "{error}");
+    let mut taint = set(Vec::new());
+    taint.options.taint = true;
+    let error = lower(&taint, &mounts).unwrap_err();
+    assert!(error.to_string().contains("option.taint"), "{error}");
+    let error = lower(&set(vec![block_exec(1, "/a", Match::Name)]), &[]).unwrap_err();
+    assert!(matches!(error, LowerError::NoMount(_)), "{error}");
+}
+
+#[test]
+fn a_place_deeper_than_the_kernel_hashes_is_refused() {
+    let root = "/d".repeat(abi::MAX_DEPTH - 1);
+    let mounts = [mount(1, &root, "/")];
+    assert!(lower(&set(vec![block_exec(1, "/a", Match::Name)]), &mounts).is_ok());
+    let error = lower(&set(vec![block_exec(1, "/a/b", Match::Name)]), &mounts).unwrap_err();
+    assert!(matches!(error, LowerError::TooDeep { depth: 129, .. }), "{error}");
+}
+
+#[test]
+fn a_source_is_known_by_every_place_that_its_directory_covers() {
+    let directory = Directory { path: path("/usr"), recursive: true, atomic_volume: false };
+    let mut rule = block_exec(1, "/bin/ls", Match::Name);
+    rule.sources = vec![Source::Directory(directory)];
+    let plan = lower(&set(vec![rule]), &[mount(1, "/", "/")]).unwrap();
+    let (tool, inside, outside) = (path("/bin/ls"), path("/usr/bin/sh"), path("/opt/sh"));
+    let by = |exe| Access { exe: Some(exe), ..exec(&tool) };
+    assert_eq!(Kernel(&plan).decide(&by(&inside), 1).verdict, Verdict::Block);
+    assert_eq!(Kernel(&plan).decide(&by(&outside), 1).verdict, Verdict::Allow);
+}

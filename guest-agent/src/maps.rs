@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel's tables, as the agent writes them.
+//!
+//! Owns every map but the event ring. Plans, labels and cgroups flow in; what could not be put
+//! into force as asked flows out ([`Residue`]). It never decides anything: `lower.rs` has planned,
+//! the programs look up. A set is written beside the one in force and switched in one word
+//! (`install.rs`); identities are recorded by the kernel while a file is opened (`identity.rs`).
+
+mod identity;
+mod install;
+mod task;
+
+use std::{
+    collections::{BTreeSet, HashMap as StdHashMap},
+    io,
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray},
+};
+use guest_bpf::{abi, hash::HashKey};
+
+pub use identity::{Residue, ResidueReason};
+pub use install::InstallError;
+use install::Installed;
+
+/// A registration in the kernel. Slots are used again; the container number is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Slot {
+    /// Index into the kernel's tables.
+    pub index: u32,
+    /// Number of the registration, never zero.
+    pub container: u32,
+}
+
+/// What the kernel lost or denied for want of a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// Events without room in the ring.
+    pub events_dropped: u64,
+    /// Denials because nothing could be decided.
+    pub fail_closed: u64,
+    /// Execs of tasks in no container.
+    pub guard_denied: u64,
+}
+
+/// Why a table could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    /// The kernel refused.
+    #[error("{operation}")]
+    Map {
+        /// What was tried.
+        operation: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: MapError,
+    },
+    /// The kernel refused a task or file.
+    #[error("{operation} of pid {pid}")]
+    Task {
+        /// What was tried.
+        operation: &'static str,
+        /// The process.
+        pid: u32,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The object has no such table: it was not built from this source.
+    #[error("the BPF object has no map `{0}`")]
+    Missing(&'static str),
+    /// As many containers as the engine has room for.
+    #[error("all {} container slots are taken", abi::MAX_SLOTS)]
+    Full,
+    /// The slot was released, or never allocated.
+    #[error("slot {0} is not registered")]
+    NotRegistered(u32),
+    /// The kernel gave no randomness for the hash key.
+    #[error("no random hash key: {0}")]
+    Random(getrandom::Error),
+}
+
+/// The kernel's tables.
+pub struct Maps {
+    tasks: MapData,
+    slots: Array<MapData, abi::Slot>,
+    sets: Array<MapData, abi::Set>,
+    nodes: HashMap<MapData, u64, abi::Node>,
+    decisions: HashMap<MapData, abi::DecisionKey, abi::Decision>,
+    subjects: HashMap<MapData, abi::SubjectKey, u32>,
+    inodes: HashMap<MapData, abi::InodeKey, u32>,
+    probes: HashMap<MapData, u32, abi::Probe>,
+    cgroups: HashMap<MapData, u64, u32>,
+    settings: Array<MapData, abi::Settings>,
+    counters: PerCpuArray<MapData, u64>,
+    hash_key: HashKey,
+    installed: StdHashMap<u32, Installed>,
+    free: BTreeSet<u32>,
+    last_container: u32,
+    last_set: u32,
+}
+
+// === impl Maps ===
+
+impl Maps {
+    /// Takes the tables of a loaded object and gives it a fresh hash key.
+    ///
+    /// # Errors
+    /// If a table is missing or cannot be written.
+    pub(crate) fn take(ebpf: &mut Ebpf, settings: abi::Settings) -> Result<Self, MapsError> {
+        let mut maps = Self {
+            tasks: raw(ebpf, "tasks")?,
+            slots: take(ebpf, "slots", Array::try_from)?,
+            sets: take(ebpf, "sets", Array::try_from)?,
+            nodes: take(ebpf, "nodes", HashMap::try_from)?,
+            decisions: take(ebpf, "decisions", HashMap::try_from)?,
+            subjects: take(ebpf, "subjects", HashMap::try_from)?,
+            inodes: take(ebpf, "inodes", HashMap::try_from)?,
+            probes: take(ebpf, "probes", HashMap::try_from)?,
+            cgroups: take(ebpf, "cgroups", HashMap::try_from)?,
+            settings: take(ebpf, "settings", Array::try_from)?,
+            counters: take(ebpf, "counters", PerCpuArray::try_from)?,
+            hash_key: random_key()?,
+            installed: StdHashMap::new(),
+            free: (0..abi::MAX_SLOTS).collect(),
+            last_container: 0,
+            last_set: 0,
+        };
+        let settings = abi::Settings { hash_key: maps.hash_key.0, ..settings };
+        maps.settings.set(0, settings, 0).map_err(failed("writing the settings"))?;
+        Ok(maps)
+    }
+
+    /// A free slot. Everything is denied in it until a set is installed.
+    ///
+    /// # Errors
+    /// If none is free.
+    pub fn allocate(&mut self) -> Result<Slot, MapsError> {
+        let index = self.free.pop_first().ok_or(MapsError::Full)?;
+        self.last_container += 1;
+        let slot = Slot { index, container: self.last_container };
+        self.switch(slot, 0).inspect_err(|_| {
+            self.free.insert(index);
+        })?;
+        self.installed.insert(index, Installed::none(slot));
+        Ok(slot)
+    }
+
+    /// Tasks of this cgroup without a label get the slot's at exec.
+    ///
+    /// # Errors
+    /// If the kernel has no room.
+    pub fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError> {
+        self.cgroups.insert(cgroup, slot.index, 0).map_err(failed("binding the cgroup"))
+    }
+
+    /// The guard lets tasks of this cgroup pass.
+    ///
+    /// # Errors
+    /// If the kernel has no room.
+    pub fn exempt_cgroup(&mut self, cgroup: u64) -> Result<(), MapsError> {
+        self.cgroups.insert(cgroup, abi::SLOT_EXEMPT, 0).map_err(failed("exempting the cgroup"))
+    }
+
+    /// Labels every thread of a process; those that they start inherit the label.
+    ///
+    /// # Errors
+    /// If the process is gone or the kernel refuses.
+    pub fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError> {
+        self.check_registered(slot)?;
+        task::label(&self.tasks, pid, slot)
+    }
+
+    /// Forgets a registration. A task that still has its label is denied everything.
+    ///
+    /// # Errors
+    /// If the kernel refuses; the slot is not used again then.
+    pub fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError> {
+        self.check_registered(slot)?;
+        self.slots
+            .set(slot.index, abi::Slot::default(), 0)
+            .map_err(failed("releasing the slot"))?;
+        if let Some(cgroup) = cgroup {
+            ignore_absent(self.cgroups.remove(&cgroup)).map_err(failed("unbinding the cgroup"))?;
+        }
+        if let Some(installed) = self.installed.remove(&slot.index) {
+            task::wait_for_readers();
+            self.erase(installed)?;
+        }
+        self.free.insert(slot.index);
+        Ok(())
+    }
+
+    /// Sums over all processors.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn counters(&self) -> Result<KernelCounters, MapsError> {
+        let sum = |index: u32| -> Result<u64, MapsError> {
+            let values = self.counters.get(&index, 0).map_err(failed("reading the counters"))?;
+            Ok(values.iter().sum())
+        };
+        Ok(KernelCounters {
+            events_dropped: sum(abi::EVENTS_DROPPED)?,
+            fail_closed: sum(abi::FAIL_CLOSED_DENIALS)?,
+            guard_denied: sum(abi::GUARD_DENIALS)?,
+        })
+    }
+
+    fn check_registered(&self, slot: Slot) -> Result<(), MapsError> {
+        match self.installed.get(&slot.index) {
+            Some(installed) if installed.slot == slot => Ok(()),
+            _ => Err(MapsError::NotRegistered(slot.index)),
+        }
+    }
+
+    /// Puts a set into force: one word, seen whole or not at all.
+    fn switch(&mut self, slot: Slot, set: u32) -> Result<(), MapsError> {
+        let word = abi::Slot { container: slot.container, set };
+        self.slots.set(slot.index, word, 0).map_err(failed("switching the slot"))
+    }
+}
+
+fn random_key() -> Result<HashKey, MapsError> {
+    let word = || getrandom::u64().map_err(MapsError::Random);
+    Ok(HashKey([word()?, word()?]))
+}
+
+fn raw(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, MapsError> {
+    match ebpf.take_map(name) {
+        // Task storage has no type of its own in aya; its descriptor is all that is needed.
+        Some(Map::Unsupported(data)) => Ok(data),
+        _ => Err(MapsError::Missing(name)),
+    }
+}
+
+fn take<T>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    convert: impl FnOnce(Map) -> Result<T, MapError>,
+) -> Result<T, MapsError> {
+    let map = ebpf.take_map(name).ok_or(MapsError::Missing(name))?;
+    convert(map).map_err(failed("opening a map"))
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(MapError) -> MapsError {
+    move |source| MapsError::Map { operation, source }
+}
+
+fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(nix::libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}

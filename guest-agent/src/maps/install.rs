@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One set takes the place of another: all written, then switched, then the old one erased.
+//!
+//! Every key carries the number of its set, so that the two never mix. If anything fails before
+//! the switch, what was written is erased and the old set stays in force.
+
+use std::os::fd::OwnedFd;
+
+use aya::maps::MapError;
+use guest_bpf::{abi, hash};
+
+use super::{Maps, MapsError, Residue, Slot, failed, identity::Held, ignore_absent, task};
+use crate::lower::{JudgedClass, Plan};
+
+/// Refuses to replace: a key that is there already is a collision of hashes.
+const BPF_NOEXIST: u64 = 1;
+
+/// Tries with other numbers, hence other hashes, after a collision. Two places of a set of a
+/// million collide once in about 40 million sets.
+const MAX_TRIES: u32 = 3;
+
+/// Why a set is not in force. The one before it is.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// A table could not be written.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The kernel could not record a file that is to be held by identity.
+    #[error("the identity of `{path}` could not be recorded: {reason}")]
+    Identity {
+        /// Path in the container.
+        path: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Hashes collided again and again, which chance does not do.
+    #[error("path hashes collided {MAX_TRIES} times")]
+    Collisions,
+}
+
+/// What is in the kernel for one slot.
+#[derive(Debug)]
+pub(super) struct Installed {
+    pub(super) slot: Slot,
+    pub(super) set: u32,
+    nodes: Vec<u64>,
+    decisions: Vec<abi::DecisionKey>,
+    subjects: Vec<abi::SubjectKey>,
+    /// Keep the inodes, so that their numbers are not given to other files.
+    held: Vec<OwnedFd>,
+}
+
+// === impl Installed ===
+
+impl Installed {
+    pub(super) fn none(slot: Slot) -> Self {
+        let (nodes, decisions) = (Vec::new(), Vec::new());
+        Self { slot, set: 0, nodes, decisions, subjects: Vec::new(), held: Vec::new() }
+    }
+}
+
+// === impl Maps ===
+
+impl Maps {
+    /// Puts a plan into force in a slot; files to hold by identity are opened below `root`.
+    ///
+    /// # Errors
+    /// If anything could not be written; the set before it stays in force.
+    pub fn install(
+        &mut self,
+        slot: Slot,
+        plan: &Plan,
+        root: &OwnedFd,
+    ) -> Result<Vec<Residue>, InstallError> {
+        self.check_registered(slot)?;
+        for _ in 0..MAX_TRIES {
+            let mut next = Installed { set: self.next_set(slot), ..Installed::none(slot) };
+            match self.write(&mut next, plan, root) {
+                Ok(Some(residues)) => {
+                    self.put_into_force(next)?;
+                    return Ok(residues);
+                }
+                Ok(None) => self.erase(next)?,
+                Err(error) => {
+                    self.erase(next)?;
+                    return Err(error);
+                }
+            }
+        }
+        Err(InstallError::Collisions)
+    }
+
+    /// Numbers of one slot alternate in their lowest bit: it chooses between the slot's two records.
+    fn next_set(&mut self, slot: Slot) -> u32 {
+        let current = self.installed.get(&slot.index).map_or(0, |installed| installed.set);
+        self.last_set += 1;
+        if self.last_set & 1 == current & 1 {
+            self.last_set += 1;
+        }
+        self.last_set
+    }
+
+    /// Writes all but the switch; none if two places have one hash.
+    fn write(
+        &mut self,
+        next: &mut Installed,
+        plan: &Plan,
+        root: &OwnedFd,
+    ) -> Result<Option<Vec<Residue>>, InstallError> {
+        if !self.write_places(next, plan)? {
+            return Ok(None);
+        }
+        for (class, judged) in (1..).zip(&plan.classes) {
+            self.write_class(next, class, judged)?;
+        }
+        for (class, subject) in &plan.subjects {
+            let key = abi::SubjectKey { set: next.set, class_id: *class };
+            self.subjects.insert(key, subject, 0).map_err(failed("writing a subject"))?;
+            next.subjects.push(key);
+        }
+        let mut held = Held::open(plan, root);
+        let first = u32::try_from(plan.classes.len()).unwrap_or(u32::MAX).saturating_add(1);
+        for (class, target) in (first..).zip(&mut held.targets) {
+            self.write_class(next, class, &plan.judge.judge(&target.rules))?;
+            self.record(next.set, class, target)?;
+        }
+        next.held.extend(held.targets.into_iter().filter_map(|target| target.file));
+        self.write_set(next, plan)?;
+        Ok(Some(held.residues))
+    }
+
+    fn write_places(&mut self, next: &mut Installed, plan: &Plan) -> Result<bool, MapsError> {
+        let mut hashes: Vec<hash::Place> = Vec::with_capacity(plan.places.len());
+        for planned in &plan.places {
+            let parent = planned.place.parent.and_then(|at| hashes.get(at)).copied();
+            let hash = match parent {
+                Some(parent) => self.hash_key.step(parent, planned.place.name.as_bytes()),
+                None => self.hash_key.root(next.set, planned.place.dev),
+            };
+            hashes.push(hash);
+            match self.nodes.insert(hash.0, planned.node, BPF_NOEXIST) {
+                Ok(()) => next.nodes.push(hash.0),
+                Err(error) if exists(&error) => return Ok(false),
+                Err(error) => return Err(failed("writing a place")(error)),
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_class(
+        &mut self,
+        next: &mut Installed,
+        class: u32,
+        judged: &JudgedClass,
+    ) -> Result<(), MapsError> {
+        for (category, subject, decision) in &judged.decisions {
+            let key = abi::DecisionKey {
+                set: next.set,
+                class_id: class,
+                subject: *subject,
+                category: *category,
+            };
+            self.decisions.insert(key, decision, 0).map_err(failed("writing a decision"))?;
+            next.decisions.push(key);
+        }
+        Ok(())
+    }
+
+    fn write_set(&mut self, next: &Installed, plan: &Plan) -> Result<(), MapsError> {
+        let set = abi::Set {
+            generation: plan.generation,
+            id: next.set,
+            flags: plan.flags,
+            depth: plan.depth(),
+            process_default: plan.process_default,
+            file_default: plan.file_default,
+            pad: [0; 2],
+        };
+        let index = next.slot.index * 2 + (next.set & 1);
+        self.sets.set(index, set, 0).map_err(failed("writing the set"))
+    }
+
+    fn put_into_force(&mut self, next: Installed) -> Result<(), MapsError> {
+        let slot = next.slot;
+        if let Err(error) = self.switch(slot, next.set) {
+            self.erase(next)?;
+            return Err(error);
+        }
+        if let Some(old) = self.installed.insert(slot.index, next) {
+            task::wait_for_readers();
+            self.erase(old)?;
+        }
+        Ok(())
+    }
+
+    /// Takes out of the kernel what nobody looks up any more.
+    pub(super) fn erase(&mut self, installed: Installed) -> Result<(), MapsError> {
+        for key in &installed.nodes {
+            ignore_absent(self.nodes.remove(key)).map_err(failed("erasing a place"))?;
+        }
+        for key in &installed.decisions {
+            ignore_absent(self.decisions.remove(key)).map_err(failed("erasing a decision"))?;
+        }
+        for key in &installed.subjects {
+            ignore_absent(self.subjects.remove(key)).map_err(failed("erasing a subject"))?;
+        }
+        self.erase_identities(installed.set)
+    }
+}
+
+fn exists(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error)
+        if error.io_error.raw_os_error() == Some(nix::libc::EEXIST))
+}

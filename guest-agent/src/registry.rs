@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The containers of the guest and the rule sets by name: one thread owns both, and the kernel's
+//! tables with them.
+//!
+//! Commands flow in over a bounded queue from `gate.rs` and `server.rs`, each with a reply of its
+//! own; what is true flows out as a [`View`] over a watch channel. System calls on maps are made
+//! on the owner's thread only, never on a worker of the async runtime.
+
+mod kernel;
+mod owner;
+mod view;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use kernel::Kernel;
+#[cfg(test)]
+pub use kernel::double;
+use owner::Owner;
+pub use owner::same_container;
+pub use view::{ContainerView, InForce, State, View};
+
+use crate::{
+    apply::{Accepted, Applied, ApplyError},
+    containers::{Cgroup, ContainerId, Init, Role},
+    maps::{KernelCounters, MapsError},
+};
+use policy_model::{RulePath, Target};
+use std::sync::Arc;
+
+/// Commands that wait: one per connection at the gate and per call of the relay, with room.
+const QUEUE: usize = 256;
+
+/// The owner is gone: nothing is enforced here, or the agent ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the agent does not enforce")]
+pub struct Stopped;
+
+/// A container at the gate.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its name at the runtime.
+    pub id: ContainerId,
+    /// Its name in Kubernetes.
+    pub role: Role,
+    /// Its first process.
+    pub init: Init,
+    /// Its root directory as the process sees it.
+    pub rootfs: Option<RulePath>,
+}
+
+/// A container that may go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Number of the registration.
+    pub number: u32,
+    /// The rule set that it is under.
+    pub in_force: InForce,
+    /// Its cgroup, unless that is the root.
+    pub cgroup: Option<Cgroup>,
+}
+
+/// Why a container must not go on, as a sentence for the operator.
+pub type Refusal = String;
+
+/// What becomes of a container at the gate.
+pub type Verdict = Result<Permit, Refusal>;
+
+/// Why there is nothing to remove.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoveError {
+    /// No rule set was ever applied under this name.
+    #[error("no rule set of {0} is held")]
+    Unknown(Target),
+    /// The containers could not be freed of it.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// What is asked of the owner.
+#[derive(Debug)]
+enum Command {
+    Announce(Box<Arrival>, oneshot::Sender<Verdict>),
+    GiveUp { id: ContainerId, fail_open: bool },
+    Started(ContainerId, oneshot::Sender<Verdict>),
+    Join(ContainerId, Init, oneshot::Sender<Verdict>),
+    Exited { id: ContainerId, number: Option<u32> },
+    Emptied { id: ContainerId, number: u32 },
+    Removed(ContainerId),
+    Apply(Box<Accepted>, oneshot::Sender<Result<Applied, ApplyError>>),
+    Remove(Target, oneshot::Sender<Result<(), RemoveError>>),
+    Counters(oneshot::Sender<Result<KernelCounters, MapsError>>),
+}
+
+/// How others speak to the owner.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    commands: mpsc::Sender<Command>,
+    view: watch::Receiver<Arc<View>>,
+}
+
+/// What the owner's thread runs on.
+#[derive(Debug)]
+pub struct Inbox {
+    commands: mpsc::Receiver<Command>,
+    view: watch::Sender<Arc<View>>,
+}
+
+/// A registry whose commands wait until [`Inbox::run`]. A dropped inbox answers all with
+/// [`Stopped`].
+#[must_use]
+pub fn channel() -> (Registry, Inbox) {
+    let (commands, inbox) = mpsc::channel(QUEUE);
+    let (published, view) = watch::channel(Arc::default());
+    (Registry { commands, view }, Inbox { commands: inbox, view: published })
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    /// Serves commands until every [`Registry`] is gone. Blocks: it wants a thread of its own.
+    pub fn run(mut self, kernel: impl Kernel) {
+        let mut owner = Owner::new(kernel);
+        while let Some(command) = self.commands.blocking_recv() {
+            owner.obey(command);
+            self.view.send_replace(Arc::new(owner.view()));
+        }
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// Presents a container; the verdict comes when a rule set for it is in force.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn announce(
+        &self,
+        arrival: Arrival,
+    ) -> Result<oneshot::Receiver<Verdict>, Stopped> {
+        let (reply, verdict) = oneshot::channel();
+        self.send(Command::Announce(Box::new(arrival), reply)).await?;
+        Ok(verdict)
+    }
+
+    /// Ends the wait of a container: it is refused, or starts without rules. The verdict comes as
+    /// promised by [`announce`](Self::announce).
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn give_up(&self, id: ContainerId, fail_open: bool) -> Result<(), Stopped> {
+        self.send(Command::GiveUp { id, fail_open }).await
+    }
+
+    /// A container's first process runs.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn started(&self, id: ContainerId) -> Result<Verdict, Stopped> {
+        self.ask(|reply| Command::Started(id, reply)).await
+    }
+
+    /// A process joins a container.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn join(&self, id: ContainerId, process: Init) -> Result<Verdict, Stopped> {
+        self.ask(|reply| Command::Join(id, process, reply)).await
+    }
+
+    /// A container's first process ended; of this registration, or of any.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn exited(&self, id: ContainerId, number: Option<u32>) -> Result<(), Stopped> {
+        self.send(Command::Exited { id, number }).await
+    }
+
+    /// No process of a registration is left.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn emptied(&self, id: ContainerId, number: u32) -> Result<(), Stopped> {
+        self.send(Command::Emptied { id, number }).await
+    }
+
+    /// A container is gone.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn removed(&self, id: ContainerId) -> Result<(), Stopped> {
+        self.send(Command::Removed(id)).await
+    }
+
+    /// Puts a rule set into force for the containers of its name, and holds it for later ones.
+    ///
+    /// # Errors
+    /// If it cannot be put into force; what was in force stays.
+    pub async fn apply(&self, accepted: Accepted) -> Result<Applied, ApplyError> {
+        self.ask(|reply| Command::Apply(Box::new(accepted), reply)).await?
+    }
+
+    /// Forgets the rule set of a name; its containers have no rules then.
+    ///
+    /// # Errors
+    /// If none is held, or a container could not be freed of it.
+    pub async fn remove(&self, target: Target) -> Result<(), RemoveError> {
+        self.ask(|reply| Command::Remove(target, reply)).await.map_err(ApplyError::from)?
+    }
+
+    /// What the kernel lost or denied for want of a decision.
+    ///
+    /// # Errors
+    /// If the kernel does not tell, or nothing is enforced here.
+    pub async fn counters(&self) -> Result<KernelCounters, ApplyError> {
+        Ok(self.ask(Command::Counters).await??)
+    }
+
+    /// What is true now, and when it changes.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    async fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).await.map_err(|_| Stopped)
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+}

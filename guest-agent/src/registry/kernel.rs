@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the registry asks of the kernel. [`Maps`] does it; tests use [`double`].
+
+use std::os::fd::OwnedFd;
+
+use crate::{
+    lower::Plan,
+    maps::{InstallError, KernelCounters, Maps, MapsError, Residue, Slot},
+};
+
+/// See the methods of [`Maps`].
+#[expect(missing_docs, clippy::missing_errors_doc, reason = "documented at Maps")]
+pub trait Kernel: Send + 'static {
+    fn allocate(&mut self) -> Result<Slot, MapsError>;
+    fn install(
+        &mut self,
+        slot: Slot,
+        plan: &Plan,
+        root: &OwnedFd,
+    ) -> Result<Vec<Residue>, InstallError>;
+    fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError>;
+    fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError>;
+    fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError>;
+    fn counters(&self) -> Result<KernelCounters, MapsError>;
+}
+
+impl Kernel for Maps {
+    fn allocate(&mut self) -> Result<Slot, MapsError> {
+        self.allocate()
+    }
+
+    fn install(
+        &mut self,
+        slot: Slot,
+        plan: &Plan,
+        root: &OwnedFd,
+    ) -> Result<Vec<Residue>, InstallError> {
+        self.install(slot, plan, root)
+    }
+
+    fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError> {
+        self.bind_cgroup(cgroup, slot)
+    }
+
+    fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError> {
+        self.label(pid, slot)
+    }
+
+    fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError> {
+        self.release(slot, cgroup)
+    }
+
+    fn counters(&self) -> Result<KernelCounters, MapsError> {
+        self.counters()
+    }
+}
+
+/// A double: records what it is asked instead of asking a kernel. It enforces nothing; what the
+/// real one does is tested in a VM.
+#[cfg(test)]
+pub mod double {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// The double.
+    #[derive(Clone, Debug, Default)]
+    pub struct KernelDouble(Arc<Mutex<State>>);
+
+    /// What the double was asked, and how it answers.
+    #[derive(Debug, Default)]
+    pub struct State {
+        /// Slots given out and not released.
+        pub slots: Vec<Slot>,
+        /// Generation installed in each slot, in order.
+        pub installed: Vec<(Slot, u64)>,
+        /// Bound cgroups.
+        pub cgroups: Vec<(u64, Slot)>,
+        /// Labelled processes.
+        pub labels: Vec<(u32, Slot)>,
+        /// Refuses every install.
+        pub refuse_install: bool,
+        /// Refuses every label.
+        pub refuse_label: bool,
+        /// Answer of `counters`.
+        pub counters: KernelCounters,
+        last: u32,
+    }
+
+    impl KernelDouble {
+        /// Looks at, or changes, the double's state.
+        pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+            look(&mut self.0.lock().unwrap())
+        }
+    }
+
+    impl Kernel for KernelDouble {
+        fn allocate(&mut self) -> Result<Slot, MapsError> {
+            self.with(|state| {
+                state.last += 1;
+                let slot = Slot { index: state.last - 1, container: state.last };
+                state.slots.push(slot);
+                Ok(slot)
+            })
+        }
+
+        fn install(
+            &mut self,
+            slot: Slot,
+            plan: &Plan,
+            _: &OwnedFd,
+        ) -> Result<Vec<Residue>, InstallError> {
+            self.with(|state| {
+                if state.refuse_install {
+                    return Err(InstallError::Collisions);
+                }
+                state.installed.push((slot, plan.generation));
+                Ok(Vec::new())
+            })
+        }
+
+        fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError> {
+            self.with(|state| state.cgroups.push((cgroup, slot)));
+            Ok(())
+        }
+
+        fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError> {
+            self.with(|state| {
+                if state.refuse_label {
+                    return Err(MapsError::NotRegistered(slot.index));
+                }
+                state.labels.push((pid, slot));
+                Ok(())
+            })
+        }
+
+        fn release(&mut self, slot: Slot, _: Option<u64>) -> Result<(), MapsError> {
+            self.with(|state| {
+                state.slots.retain(|held| *held != slot);
+                state.cgroups.retain(|(_, held)| *held != slot);
+            });
+            Ok(())
+        }
+
+        fn counters(&self) -> Result<KernelCounters, MapsError> {
+            Ok(self.with(|state| state.counters))
+        }
+    }
+}

@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The owner of containers, rule sets and the kernel's tables.
+//!
+//! Commands flow in one at a time, replies and the next [`View`] flow out. A container goes
+//! `Waiting -> Registered -> Started -> Exited`, or `Waiting -> Refused`; only in the middle two
+//! it has a slot in the kernel, and `Exited` keeps it until the last process is gone. Rule sets
+//! are `sets.rs`'s.
+
+mod sets;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use guest_bpf::abi;
+use policy_model::{RulePath, Target};
+use tokio::sync::oneshot;
+
+pub use sets::same_container;
+
+use super::{
+    Arrival, Command, ContainerView, InForce, Kernel, Permit, Refusal, State, Verdict, View,
+};
+use crate::{
+    apply::{Accepted, ApplyError, Place, put_into_force},
+    containers::{Cgroup, ContainerId, Init, InspectError, Role, Root, cgroup::CgroupError},
+    maps::{Residue, Slot},
+    reason,
+};
+
+/// Containers that are known at once, those without a slot included: a pod has tens at most.
+const MAX_CONTAINERS: usize = 2 * abi::MAX_SLOTS as usize;
+
+/// Removed containers that late events can still name: as many as a pod restarts in a minute.
+const MAX_DEPARTED: usize = 64;
+
+/// State of the registry.
+pub(super) struct Owner<K> {
+    kernel: K,
+    containers: BTreeMap<ContainerId, Container>,
+    departed: Arc<VecDeque<ContainerView>>,
+    sets: Vec<Accepted>,
+    refused: u64,
+    failed_open: u64,
+}
+
+struct Container {
+    role: Role,
+    init: Init,
+    rootfs: Option<RulePath>,
+    state: State,
+    registration: Option<Registration>,
+    in_force: Option<InForce>,
+    residues: Arc<[Residue]>,
+    reason: Refusal,
+    waiter: Option<oneshot::Sender<Verdict>>,
+}
+
+struct Registration {
+    slot: Slot,
+    root: Root,
+    cgroup: Option<Cgroup>,
+}
+
+// === impl Owner ===
+
+impl<K: Kernel> Owner<K> {
+    pub(super) fn new(kernel: K) -> Self {
+        Self {
+            kernel,
+            containers: BTreeMap::new(),
+            departed: Arc::default(),
+            sets: Vec::new(),
+            refused: 0,
+            failed_open: 0,
+        }
+    }
+
+    /// Does what is asked. Somebody who no longer waits for a reply gets none.
+    pub(super) fn obey(&mut self, command: Command) {
+        match command {
+            Command::Announce(arrival, waiter) => self.announce(*arrival, waiter),
+            Command::GiveUp { id, fail_open } => self.give_up(&id, fail_open),
+            Command::Started(id, reply) => drop(reply.send(self.started(&id))),
+            Command::Join(id, process, reply) => drop(reply.send(self.join(&id, &process))),
+            Command::Exited { id, number } => self.exited(&id, number),
+            Command::Emptied { id, number } => self.emptied(&id, number),
+            Command::Removed(id) => self.removed(&id),
+            Command::Apply(accepted, reply) => drop(reply.send(self.apply(*accepted))),
+            Command::Remove(target, reply) => drop(reply.send(self.remove(&target))),
+            Command::Counters(reply) => drop(reply.send(self.kernel.counters())),
+        }
+    }
+
+    pub(super) fn view(&self) -> View {
+        View {
+            containers: self.containers.iter().map(|(id, it)| it.view(id)).collect(),
+            departed: Arc::clone(&self.departed),
+            held: self.sets.iter().map(|set| (set.rules.target.clone(), in_force(set))).collect(),
+            refused: self.refused,
+            failed_open: self.failed_open,
+        }
+    }
+
+    fn announce(&mut self, arrival: Arrival, waiter: oneshot::Sender<Verdict>) {
+        let Arrival { id, role, init, rootfs } = arrival;
+        if let Some(known) = self.containers.get_mut(&id) {
+            if known.is_alive() {
+                known.announce_again(&init, waiter);
+                return;
+            }
+            self.removed(&id);
+        }
+        if self.containers.len() >= MAX_CONTAINERS {
+            self.refused += 1;
+            let reason = format!("{MAX_CONTAINERS} containers are known already");
+            drop(waiter.send(Err(reason)));
+            return;
+        }
+        let set = match &role {
+            Role::Sandbox(target) => Some(Accepted::empty(target.clone())),
+            Role::Workload(target) => self.set_for(target, SystemTime::now()),
+        };
+        let container = Container {
+            role,
+            init,
+            rootfs,
+            state: State::Waiting,
+            registration: None,
+            in_force: None,
+            residues: Arc::default(),
+            reason: "no rule set for it has arrived".into(),
+            waiter: Some(waiter),
+        };
+        self.containers.insert(id.clone(), container);
+        if let Some(set) = set {
+            // What went wrong is kept as the reason; a better set may arrive before the deadline.
+            drop(self.register(&id, &set));
+        }
+    }
+
+    fn give_up(&mut self, id: &ContainerId, fail_open: bool) {
+        let Some(container) = self.containers.get(id) else { return };
+        if container.state != State::Waiting {
+            return;
+        }
+        if fail_open {
+            let target = container.role.target().clone();
+            tracing::warn!(container = %id, %target, "starts without rules: its namespace may");
+            if self.register(id, &Accepted::empty(target)).is_ok() {
+                self.failed_open += 1;
+                return;
+            }
+        }
+        self.refused += 1;
+        if let Some(container) = self.containers.get_mut(id) {
+            container.refuse();
+        }
+    }
+
+    /// Puts a set into force for a container that waits, and lets it go on.
+    fn register(&mut self, id: &ContainerId, set: &Accepted) -> Result<(), ApplyError> {
+        let Some(container) = self.containers.get(id) else { return Ok(()) };
+        match self.claim(container.init.clone(), container.rootfs.clone(), set) {
+            Ok((registration, residues)) => {
+                let number = registration.slot.container;
+                let permit =
+                    Permit { number, in_force: in_force(set), cgroup: registration.cgroup.clone() };
+                let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+                container.registration = Some(registration);
+                container.under(set, residues);
+                container.state = State::Registered;
+                let target = container.role.target();
+                let generation = set.rules.generation.0;
+                tracing::info!(container = %id, %target, generation, "registered");
+                let waiter = container.waiter.take();
+                if waiter.is_none_or(|waiter| waiter.send(Ok(permit)).is_err()) {
+                    // Whoever asked has given up, and its container must not run.
+                    self.removed(id);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(container) = self.containers.get_mut(id) {
+                    container.reason = reason::of(&error);
+                }
+                tracing::warn!(container = %id, error = %reason::of(&error), "not registered");
+                Err(error)
+            }
+        }
+    }
+
+    /// Slot, rules, cgroup, label: in this order, so that no task is ever in a slot without rules.
+    fn claim(
+        &mut self,
+        init: Init,
+        rootfs: Option<RulePath>,
+        set: &Accepted,
+    ) -> Result<(Registration, Vec<Residue>), ApplyError> {
+        let root = Root::open(&init, rootfs.as_ref())?;
+        let cgroup = own_cgroup(&init)?;
+        let slot = self.kernel.allocate()?;
+        let registration = Registration { slot, root, cgroup };
+        match self.fill(&registration, &init, set) {
+            Ok(residues) => Ok((registration, residues)),
+            Err(error) => {
+                self.release(&registration);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        registration: &Registration,
+        init: &Init,
+        set: &Accepted,
+    ) -> Result<Vec<Residue>, ApplyError> {
+        let Registration { slot, root, cgroup } = registration;
+        let place = Place { slot: *slot, init, root };
+        let residues = put_into_force(&mut self.kernel, &place, &set.rules)?;
+        if let Some(cgroup) = cgroup {
+            self.kernel.bind_cgroup(cgroup.id, *slot)?;
+        }
+        self.kernel.label(init.pid(), *slot)?;
+        // A pid that ended meanwhile may have been another's when it was labelled.
+        init.check_alive()?;
+        Ok(residues)
+    }
+
+    fn release(&mut self, registration: &Registration) {
+        let cgroup = registration.cgroup.as_ref().map(|cgroup| cgroup.id);
+        if let Err(error) = self.kernel.release(registration.slot, cgroup) {
+            tracing::error!(error = %reason::of(&error), "a slot could not be released");
+        }
+    }
+
+    fn started(&mut self, id: &ContainerId) -> Verdict {
+        let container = self.containers.get_mut(id).ok_or_else(|| unknown(id))?;
+        let permit = container.permit().ok_or_else(|| container.not_running(id))?;
+        container.state = State::Started;
+        Ok(permit)
+    }
+
+    fn join(&mut self, id: &ContainerId, process: &Init) -> Verdict {
+        let container = self.containers.get(id).ok_or_else(|| unknown(id))?;
+        let permit = container.permit().ok_or_else(|| container.not_running(id))?;
+        let slot = container.registration.as_ref().map(|registration| registration.slot);
+        let slot = slot.ok_or_else(|| container.not_running(id))?;
+        self.kernel.label(process.pid(), slot).map_err(|error| reason::of(&error))?;
+        process.check_alive().map_err(|error| reason::of(&error))?;
+        Ok(permit)
+    }
+
+    fn exited(&mut self, id: &ContainerId, number: Option<u32>) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let is_meant = number.is_none_or(|number| container.number() == Some(number));
+        if is_meant && matches!(container.state, State::Registered | State::Started) {
+            container.state = State::Exited;
+        }
+    }
+
+    fn emptied(&mut self, id: &ContainerId, number: u32) {
+        let Some(container) = self.containers.get_mut(id) else { return };
+        if container.number() == Some(number) {
+            let view = container.view(id);
+            if let Some(registration) = container.registration.take() {
+                self.release(&registration);
+                self.depart(view);
+            }
+        }
+    }
+
+    fn removed(&mut self, id: &ContainerId) {
+        let Some(mut container) = self.containers.remove(id) else { return };
+        if let Some(waiter) = container.waiter.take() {
+            drop(waiter.send(Err("the container was removed".into())));
+        }
+        let view = container.view(id);
+        if let Some(registration) = container.registration.take() {
+            self.release(&registration);
+            self.depart(view);
+        }
+    }
+
+    fn depart(&mut self, view: ContainerView) {
+        let departed = Arc::make_mut(&mut self.departed);
+        if departed.len() == MAX_DEPARTED {
+            departed.pop_front();
+        }
+        departed.push_back(view);
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    fn view(&self, id: &ContainerId) -> ContainerView {
+        ContainerView {
+            id: id.clone(),
+            target: self.role.target().clone(),
+            state: self.state,
+            slot: self.registration.as_ref().map(|registration| registration.slot),
+            in_force: self.in_force,
+            residues: Arc::clone(&self.residues),
+            reason: match self.state {
+                State::Waiting | State::Refused => self.reason.clone(),
+                State::Registered | State::Started | State::Exited => String::new(),
+            },
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        let is_over = matches!(self.state, State::Exited | State::Refused);
+        !is_over && self.init.check_alive().is_ok()
+    }
+
+    /// The runtime asks once more, as a hook that is called twice does.
+    fn announce_again(&mut self, init: &Init, waiter: oneshot::Sender<Verdict>) {
+        if init.pid() != self.init.pid() {
+            let reason = format!("process {} has this container already", self.init.pid());
+            drop(waiter.send(Err(reason)));
+        } else if let Some(permit) = self.permit() {
+            drop(waiter.send(Ok(permit)));
+        } else {
+            // The waiter before is told by the end of its channel.
+            self.waiter = Some(waiter);
+        }
+    }
+
+    fn permit(&self) -> Option<Permit> {
+        match self.state {
+            State::Registered | State::Started => Some(Permit {
+                number: self.number()?,
+                in_force: self.in_force?,
+                cgroup: self.registration.as_ref()?.cgroup.clone(),
+            }),
+            State::Waiting | State::Exited | State::Refused => None,
+        }
+    }
+
+    fn number(&self) -> Option<u32> {
+        self.registration.as_ref().map(|registration| registration.slot.container)
+    }
+
+    fn under(&mut self, set: &Accepted, residues: Vec<Residue>) {
+        self.in_force = Some(in_force(set));
+        self.residues = residues.into();
+    }
+
+    fn refuse(&mut self) {
+        self.state = State::Refused;
+        if let Some(waiter) = self.waiter.take() {
+            drop(waiter.send(Err(self.reason.clone())));
+        }
+    }
+
+    fn not_running(&self, id: &ContainerId) -> Refusal {
+        format!("container {id} is {}", self.state)
+    }
+
+    fn is_named(&self, target: &Target) -> bool {
+        same_container(self.role.target(), target)
+    }
+}
+
+fn unknown(id: &ContainerId) -> Refusal {
+    format!("container {id} was never registered: its prestart hook did not run")
+}
+
+fn in_force(set: &Accepted) -> InForce {
+    InForce { generation: set.rules.generation, digest: set.digest }
+}
+
+/// Without a cgroup of its own, a container is known by its label alone; what joins it by other
+/// means than the gate is stopped by the guard.
+fn own_cgroup(init: &Init) -> Result<Option<Cgroup>, ApplyError> {
+    match Cgroup::at(&init.cgroup_path()?) {
+        Err(CgroupError::NoUnified) => Ok(None),
+        cgroup => Ok(cgroup?),
+    }
+}
+
+/// Whether an error only says that the container is over.
+fn is_gone(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::Inspect(InspectError::Gone(_)))
+}

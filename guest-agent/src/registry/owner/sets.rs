@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rule sets by name: which one is newer, and for whom it is.
+
+use std::time::SystemTime;
+
+use policy_model::Target;
+
+use super::{Container, Owner, in_force, is_gone};
+use crate::{
+    apply::{Accepted, Applied, ApplyError, Place, check_expiry, put_into_force},
+    containers::ContainerId,
+    maps::Residue,
+    registry::{Kernel, RemoveError, State},
+};
+
+/// Whether two names mean one container. A uid counts only if both sides know it.
+#[must_use]
+pub fn same_container(one: &Target, other: &Target) -> bool {
+    let same_uid = one.pod_uid == other.pod_uid
+        || one.pod_uid.is_empty()
+        || other.pod_uid.is_empty();
+    same_uid
+        && one.namespace == other.namespace
+        && one.pod == other.pod
+        && one.container_name == other.container_name
+}
+
+impl<K: Kernel> Owner<K> {
+    /// The set to register a container of this name with.
+    pub(super) fn set_for(&self, target: &Target, now: SystemTime) -> Option<Accepted> {
+        let set = self.sets.iter().find(|set| same_container(&set.rules.target, target))?;
+        check_expiry(&set.rules, now).ok().map(|()| set.clone())
+    }
+
+    /// Running containers first, then those at the gate; held only if all took it, so that a
+    /// relay that tries again finds no generation in its way.
+    pub(super) fn apply(&mut self, set: Accepted) -> Result<Applied, ApplyError> {
+        check_expiry(&set.rules, SystemTime::now())?;
+        let target = set.rules.target.clone();
+        let held = self.sets.iter().position(|held| same_container(&held.rules.target, &target));
+        if let Some(held) = held.map(|at| &self.sets[at]) {
+            if in_force(held) == in_force(&set) {
+                return Ok(self.applied(&set));
+            }
+            check_newer(held, &set)?;
+        }
+        for id in self.named(&target, |it| it.permit().is_some()) {
+            self.update(&id, &set)?;
+        }
+        for id in self.named(&target, |it| it.state == State::Waiting) {
+            match self.register(&id, &set) {
+                Err(error) if is_gone(&error) => {}
+                result => result?,
+            }
+        }
+        let applied = self.applied(&set);
+        match held {
+            Some(at) => self.sets[at] = set,
+            None => self.sets.push(set),
+        }
+        Ok(applied)
+    }
+
+    pub(super) fn remove(&mut self, target: &Target) -> Result<(), RemoveError> {
+        let held = self.sets.iter().position(|held| same_container(&held.rules.target, target));
+        let held = held.ok_or_else(|| RemoveError::Unknown(target.clone()))?;
+        let empty = Accepted::empty(target.clone());
+        for id in self.named(target, |it| it.permit().is_some()) {
+            self.update(&id, &empty)?;
+        }
+        self.sets.remove(held);
+        Ok(())
+    }
+
+    /// Lowers and installs anew, with the mounts that the container has now.
+    fn update(&mut self, id: &ContainerId, set: &Accepted) -> Result<(), ApplyError> {
+        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
+        let Some(registration) = &container.registration else { return Ok(()) };
+        let (slot, root) = (registration.slot, &registration.root);
+        let place = Place { slot, init: &container.init, root };
+        match put_into_force(&mut self.kernel, &place, &set.rules) {
+            Ok(residues) => {
+                container.under(set, residues);
+                tracing::info!(container = %id, generation = set.rules.generation.0, "applied");
+                Ok(())
+            }
+            // Its mounts went with it; whoever is left in it keeps the set before.
+            Err(error) if is_gone(&error) => Ok(container.state = State::Exited),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn named(&self, target: &Target, which: impl Fn(&Container) -> bool) -> Vec<ContainerId> {
+        let named = self.containers.iter().filter(|(_, it)| it.is_named(target) && which(it));
+        named.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn applied(&self, set: &Accepted) -> Applied {
+        let is_under = |it: &&Container| {
+            it.is_named(&set.rules.target)
+                && it.permit().is_some_and(|permit| permit.in_force == in_force(set))
+        };
+        let under: Vec<_> = self.containers.values().filter(is_under).collect();
+        let residues: Vec<Residue> =
+            under.iter().flat_map(|it| it.residues.iter().cloned()).collect();
+        Applied {
+            target: set.rules.target.clone(),
+            generation: set.rules.generation,
+            digest: set.digest,
+            bound: !under.is_empty(),
+            residues,
+        }
+    }
+}
+
+fn check_newer(held: &Accepted, set: &Accepted) -> Result<(), ApplyError> {
+    if set.rules.generation > held.rules.generation {
+        return Ok(());
+    }
+    Err(ApplyError::Stale {
+        target: set.rules.target.clone(),
+        offered: set.rules.generation,
+        offered_digest: set.digest,
+        in_force: held.rules.generation,
+        in_force_digest: held.digest,
+    })
+}

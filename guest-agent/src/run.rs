@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The daemon: puts the parts together, and takes them apart on SIGTERM.
+//!
+//! One thread loads the programs, proves them and then owns the registry; the rest are async
+//! tasks. If the programs cannot be loaded or proved, the agent stays and refuses: a guest without
+//! an agent would say less. Links and maps are pinned, so enforcement goes on after it.
+
+use std::{path::PathBuf, thread, time::Duration};
+
+use anyhow::Context as _;
+use aya::maps::{MapData, RingBuf};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{oneshot, watch},
+};
+use tracing::Instrument as _;
+use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::{
+    args::RunArgs,
+    containers::Cgroup,
+    events,
+    gate::{self, Gate},
+    loader,
+    maps::Maps,
+    mounts,
+    posture::{Posture, Unfit, check_kernel, self_test},
+    reason,
+    registry::{self, Inbox},
+    server::{self, GuestService, Listener},
+};
+
+/// Workers of the runtime: a guest has one or two processors, and the work is waiting.
+const WORKERS: usize = 2;
+
+/// How long calls may go on after SIGTERM: systemd kills after 90 s, Kata does not wait at all.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// If a socket cannot be opened or a part fails.
+pub fn run(args: RunArgs) -> anyhow::Result<()> {
+    tracing_subscriber::registry()
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(args.log.clone())
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let result = runtime.block_on(serve(args));
+    // Whatever still runs has had its time.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(args: RunArgs) -> anyhow::Result<()> {
+    let RunArgs {
+        vsock_port,
+        listen,
+        lifecycle_socket,
+        pins,
+        gate_deadline: deadline,
+        fail_open_namespace: fail_open,
+        exempt_cgroup,
+        log: _,
+    } = args;
+    let listener = match listen {
+        Some(path) => Listener::unix(&path),
+        None => Listener::vsock(vsock_port),
+    }?;
+    let socket = gate::bind(&lifecycle_socket)?;
+    let (registry, inbox) = registry::channel();
+    let (posture_now, posture) = watch::channel(Posture::Starting);
+    let (ring, ring_later) = oneshot::channel();
+    let owner = KernelThread { pins, exempt_cgroup, posture: posture_now, ring, inbox };
+    thread::Builder::new()
+        .name("kernel".into())
+        .spawn(|| owner.run())
+        .context("starting the kernel's thread")?;
+    let (events, collector) = events::channel(registry.clone());
+    let (ends, shutdown) = watch::channel(false);
+    let gate = Gate { registry: registry.clone(), posture: posture.clone(), deadline, fail_open };
+    let service = GuestService { registry, posture, events, shutdown };
+    let stop = stop(ends)?;
+    let serve = server::serve(service, listener, stop.clone().wait());
+    tokio::select! {
+        result = gate.serve(socket) => result.context("the gate")?,
+        result = collector.run(ring_later).instrument(tracing::info_span!("events")) => {
+            result.context("the event ring")?;
+        }
+        result = serve => result.context("serving the relay")?,
+        () = stop.drained() => {}
+    }
+    tracing::info!("stopped; the programs stay in the kernel");
+    Ok(())
+}
+
+/// Everything that is done on the thread that owns the kernel's tables.
+struct KernelThread {
+    pins: PathBuf,
+    exempt_cgroup: Vec<String>,
+    posture: watch::Sender<Posture>,
+    ring: oneshot::Sender<RingBuf<MapData>>,
+    inbox: Inbox,
+}
+
+// === impl KernelThread ===
+
+impl KernelThread {
+    fn run(self) {
+        match self.bring_up() {
+            Ok((maps, ring)) => {
+                tracing::info!("enforcing");
+                // Fails if the agent ends already.
+                let _ = self.ring.send(ring);
+                self.posture.send_replace(Posture::Enforcing);
+                self.inbox.run(maps);
+            }
+            Err(unfit) => {
+                let posture = Posture::from(&unfit);
+                tracing::error!(reason = posture.reason(), "refusing every container");
+                self.posture.send_replace(posture);
+            }
+        }
+    }
+
+    fn bring_up(&self) -> Result<(Maps, RingBuf<MapData>), Unfit> {
+        mounts::prepare(&self.pins)?;
+        check_kernel()?;
+        let (mut maps, mut ring) = loader::load(&self.pins)?;
+        for path in &self.exempt_cgroup {
+            exempt(&mut maps, path);
+        }
+        self_test::prove(&mut maps)?;
+        // The denials of the self-test are nobody's.
+        while ring.next().is_some() {}
+        Ok((maps, ring))
+    }
+}
+
+/// What cannot be exempted stays under the guard, which refuses it.
+fn exempt(maps: &mut Maps, path: &str) {
+    let exempted = match Cgroup::at(path) {
+        Ok(Some(cgroup)) => maps.exempt_cgroup(cgroup.id).map_err(|error| reason::of(&error)),
+        Ok(None) => Err("the root of the hierarchy holds everybody".into()),
+        Err(error) => Err(reason::of(&error)),
+    };
+    if let Err(error) = exempted {
+        tracing::error!(cgroup = path, error, "not exempted from the guard");
+    }
+}
+
+/// The end of the agent, for those who wait for it.
+#[derive(Clone)]
+struct Stop(watch::Receiver<bool>);
+
+/// Listens for the signals that end the agent.
+fn stop(ends: watch::Sender<bool>) -> anyhow::Result<Stop> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let stop = Stop(ends.subscribe());
+    let listen = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        ends.send_replace(true);
+    };
+    tokio::spawn(listen.instrument(tracing::info_span!("signals")));
+    Ok(stop)
+}
+
+// === impl Stop ===
+
+impl Stop {
+    async fn wait(mut self) {
+        // A sender that is gone means the end too.
+        let _ = self.0.wait_for(|ends| *ends).await;
+    }
+
+    async fn drained(self) {
+        self.wait().await;
+        tokio::time::sleep(DRAIN).await;
+    }
+}

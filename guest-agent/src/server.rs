@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the agent offers to the relay of its node.
+//!
+//! Calls flow in over vsock from the host alone, messages flow out. Meaning is elsewhere: this
+//! module turns messages into calls of [`apply`], [`registry`](crate::registry) and
+//! [`events`](crate::events), and their errors into gRPC's codes. The channel is neither encrypted
+//! nor authenticated yet beyond the host's CID.
+
+mod incoming;
+mod messages;
+mod status;
+#[cfg(test)]
+mod tests;
+mod watchers;
+
+use std::{fs, future::Future, io, time::Duration};
+
+use kadapter_proto::guest::v1::{
+    Applied, Chunk, ContainerChange, Event, HandshakeReply, HandshakeRequest, IndexEntry,
+    IndexRequest, RemoveReply, RemoveRequest, StatusReply, StatusRequest, WatchContainersRequest,
+    WatchEventsRequest,
+    guest_server::{Guest, GuestServer},
+};
+use policy_model::{eval::SUPPORTED, limits::MAX_RULE_SET_BYTES, wire};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming, transport::Server, transport::server::Router};
+
+pub use incoming::{Listener, ListenError};
+
+use crate::{apply, events::Events, posture::Posture, registry::Registry};
+
+/// Bytes of an encoded envelope: the largest rule set, and room for a few signatures.
+const MAX_ENVELOPE_BYTES: usize = MAX_RULE_SET_BYTES + 64 * 1024;
+
+/// A host that is asleep or gone shows only as silence: two missed pings end the session. Longer
+/// than the longest pause of a guest that is being written to disk would be kinder; shorter than
+/// the relay's own patience is needed, so that a new session finds no old one.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// From the first byte of a call to its reply; streams of replies go on. The largest rule set is
+/// sent and installed in a few seconds on a guest without KVM.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Calls at once on a connection: a relay sends one per container and a few streams.
+const MAX_CALLS: u32 = 256;
+
+/// Messages that wait for a slow reader before the source is read no further.
+const STREAM_QUEUE: usize = 64;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub struct GuestService {
+    /// Containers and rule sets.
+    pub registry: Registry,
+    /// What the agent promises.
+    pub posture: watch::Receiver<Posture>,
+    /// Decisions of the kernel.
+    pub events: Events,
+    /// True when the agent ends: streams end too then.
+    pub shutdown: watch::Receiver<bool>,
+}
+
+/// Serves the relay until `shutdown`, then lets calls end.
+///
+/// # Errors
+/// If the connection's machinery fails.
+pub async fn serve(
+    service: GuestService,
+    listener: Listener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error> {
+    let router = router(service);
+    match listener {
+        Listener::Vsock(incoming) => router.serve_with_incoming_shutdown(incoming, shutdown).await,
+        Listener::Unix(incoming) => router.serve_with_incoming_shutdown(incoming, shutdown).await,
+    }
+}
+
+fn router(service: GuestService) -> Router {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    tokio::spawn(report_health(reporter, service.posture.clone()));
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .max_concurrent_streams(MAX_CALLS)
+        .timeout(CALL_TIMEOUT)
+        .add_service(health)
+        .add_service(GuestServer::new(service));
+    with_reflection(router)
+}
+
+#[cfg(feature = "reflection")]
+fn with_reflection(router: Router) -> Router {
+    let service = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(kadapter_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    router.add_service(service.expect("the build script wrote a valid descriptor set"))
+}
+
+#[cfg(not(feature = "reflection"))]
+fn with_reflection(router: Router) -> Router {
+    router
+}
+
+/// Healthy means enforcing, for the agent as a whole and for its service.
+async fn report_health(
+    reporter: tonic_health::server::HealthReporter,
+    mut posture: watch::Receiver<Posture>,
+) {
+    loop {
+        let status = match *posture.borrow_and_update() {
+            Posture::Enforcing => tonic_health::ServingStatus::Serving,
+            Posture::Starting | Posture::Refusing { .. } => tonic_health::ServingStatus::NotServing,
+        };
+        for name in ["", <GuestServer<GuestService> as tonic::server::NamedService>::NAME] {
+            reporter.set_service_status(name, status).await;
+        }
+        if posture.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Guest for GuestService {
+    async fn handshake(
+        &self,
+        request: Request<HandshakeRequest>,
+    ) -> Result<Response<HandshakeReply>, Status> {
+        tracing::info!(relay = request.get_ref().version, "handshake");
+        Ok(Response::new(HandshakeReply {
+            version: env!("CARGO_PKG_VERSION").into(),
+            features: features(),
+            boot_id: boot_id().map_err(|error| Status::internal(error.to_string()))?,
+            kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+        }))
+    }
+
+    async fn apply(
+        &self,
+        request: Request<Streaming<Chunk>>,
+    ) -> Result<Response<Applied>, Status> {
+        self.check_posture()?;
+        let envelope = collect(request.into_inner()).await?;
+        let applied = apply::apply(&self.registry, &envelope).await;
+        let (applied, took) = applied.map_err(|error| status::of_apply(&error))?;
+        Ok(Response::new(messages::applied(applied, took)))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<RemoveRequest>,
+    ) -> Result<Response<RemoveReply>, Status> {
+        self.check_posture()?;
+        let target = request.into_inner().target;
+        let target = target.ok_or_else(|| Status::invalid_argument("`target` is missing"))?;
+        let target = wire::target_from_wire(target)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let removed = self.registry.remove(target).await;
+        removed.map_err(|error| status::of_remove(&error))?;
+        Ok(Response::new(RemoveReply {}))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        let posture = self.posture.borrow().clone();
+        let kernel = match posture {
+            Posture::Enforcing => {
+                self.registry.counters().await.map_err(|error| status::of_apply(&error))?
+            }
+            Posture::Starting | Posture::Refusing { .. } => Default::default(),
+        };
+        let view = self.registry.view().borrow().clone();
+        Ok(Response::new(StatusReply {
+            posture: messages::posture(&posture).into(),
+            reason: posture.reason(),
+            features: features(),
+            targets: messages::targets(&view),
+            counters: Some(messages::counters(kernel, &view)),
+            boot_id: boot_id().map_err(|error| Status::internal(error.to_string()))?,
+        }))
+    }
+
+    type WatchEventsStream = ReceiverStream<Result<Event, Status>>;
+
+    async fn watch_events(
+        &self,
+        request: Request<WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let subscription = self.events.subscribe(request.get_ref().since).await;
+        let subscription = subscription.ok_or_else(|| Status::unavailable("the agent ends"))?;
+        Ok(self.stream(|replies| watchers::events(subscription, replies)))
+    }
+
+    type WatchContainersStream = ReceiverStream<Result<ContainerChange, Status>>;
+
+    async fn watch_containers(
+        &self,
+        _: Request<WatchContainersRequest>,
+    ) -> Result<Response<Self::WatchContainersStream>, Status> {
+        let view = self.registry.view();
+        Ok(self.stream(|replies| watchers::containers(view, replies)))
+    }
+
+    type IndexStream = ReceiverStream<Result<IndexEntry, Status>>;
+
+    async fn index(
+        &self,
+        _: Request<IndexRequest>,
+    ) -> Result<Response<Self::IndexStream>, Status> {
+        Err(Status::unimplemented("this agent does not index file systems yet"))
+    }
+}
+
+// === impl GuestService ===
+
+impl GuestService {
+    fn check_posture(&self) -> Result<(), Status> {
+        match &*self.posture.borrow() {
+            Posture::Enforcing => Ok(()),
+            posture @ Posture::Starting => Err(Status::unavailable(posture.reason())),
+            posture @ Posture::Refusing { .. } => {
+                Err(Status::failed_precondition(posture.reason()))
+            }
+        }
+    }
+
+    /// Replies of a watcher that runs until its reader, its source or the agent ends.
+    fn stream<T, W>(
+        &self,
+        watch: impl FnOnce(mpsc::Sender<T>) -> W,
+    ) -> Response<ReceiverStream<T>>
+    where
+        T: Send + 'static,
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let (replies, stream) = mpsc::channel(STREAM_QUEUE);
+        let watcher = watch(replies);
+        let mut shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = watcher => {}
+                _ = shutdown.wait_for(|ends| *ends) => {}
+            }
+        });
+        Response::new(ReceiverStream::new(stream))
+    }
+}
+
+/// The chunks of an envelope, never more than one can have.
+async fn collect(mut chunks: Streaming<Chunk>) -> Result<Vec<u8>, Status> {
+    let mut envelope = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?.data;
+        if envelope.len() + chunk.len() > MAX_ENVELOPE_BYTES {
+            let most = MAX_ENVELOPE_BYTES;
+            return Err(Status::invalid_argument(format!("the envelope has more than {most} bytes")));
+        }
+        envelope.extend(chunk);
+    }
+    Ok(envelope)
+}
+
+fn features() -> Vec<String> {
+    SUPPORTED.iter().map(ToString::to_string).collect()
+}
+
+fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}

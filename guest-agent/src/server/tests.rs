@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+use std::{future::pending, path::Path};
+
+use hyper_util::rt::TokioIo;
+use kadapter_proto::guest::v1::{
+    ContainerState, Envelope, PostureState, guest_client::GuestClient,
+};
+use policy_model::RuleSet;
+use prost::Message as _;
+use tokio::net::UnixStream;
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use super::*;
+use crate::{
+    events,
+    fixtures::{Waiting, accepted, arrival, registry, rules, target},
+    registry::double::KernelDouble,
+};
+
+struct Rig {
+    registry: Registry,
+    kernel: KernelDouble,
+    posture: watch::Sender<Posture>,
+    ends: watch::Sender<bool>,
+    channel: Channel,
+    _directory: tempfile::TempDir,
+}
+
+/// The service over a real socket, with a registry on the double.
+async fn rig(posture: Posture) -> Rig {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("guest.sock");
+    let (registry, kernel) = registry();
+    let (posture, watched) = watch::channel(posture);
+    let (ends, shutdown) = watch::channel(false);
+    let (events, collector) = events::channel(registry.clone());
+    // No ring ever comes: subscribers are served all the same.
+    let (_, ring) = tokio::sync::oneshot::channel();
+    tokio::spawn(collector.run(ring));
+    let service =
+        GuestService { registry: registry.clone(), posture: watched, events, shutdown };
+    tokio::spawn(serve(service, Listener::unix(&socket).unwrap(), pending()));
+    let channel = connect(&socket).await;
+    Rig { registry, kernel, posture, ends, channel, _directory: directory }
+}
+
+async fn connect(socket: &Path) -> Channel {
+    let socket = socket.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    Endpoint::from_static("http://guest").connect_with_connector(connector).await.unwrap()
+}
+
+impl Rig {
+    fn client(&self) -> GuestClient<Channel> {
+        GuestClient::new(self.channel.clone())
+    }
+
+    async fn apply(&self, rules: &RuleSet) -> Result<Applied, Status> {
+        let payload = wire::encode(rules);
+        self.send(Envelope { payload, signatures: Vec::new() }.encode_to_vec()).await
+    }
+
+    async fn send(&self, bytes: Vec<u8>) -> Result<Applied, Status> {
+        let chunks: Vec<_> = bytes.chunks(10).map(|data| Chunk { data: data.into() }).collect();
+        self.client().apply(tokio_stream::iter(chunks)).await.map(Response::into_inner)
+    }
+}
+
+#[tokio::test]
+async fn a_rule_set_in_chunks_is_applied_and_shown_in_the_status() {
+    let rig = rig(Posture::Enforcing).await;
+    rig.kernel.with(|state| state.counters.fail_closed = 9);
+    let applied = rig.apply(&rules(2)).await.unwrap();
+    let digest = accepted(rules(2)).digest.0.to_vec();
+    assert_eq!((applied.generation, applied.bound, &applied.digest), (2, false, &digest));
+    assert!(applied.took_ns > 0);
+    let status = rig.client().status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!((status.posture(), status.reason.as_str()), (PostureState::Enforcing, ""));
+    let [held] = status.targets.as_slice() else { panic!("{status:?}") };
+    assert_eq!((held.generation, &held.digest, held.container_id.as_str()), (2, &digest, ""));
+    assert_eq!(held.target, Some(target().into()));
+    assert_eq!(status.counters.unwrap().fail_closed, 9);
+}
+
+#[tokio::test]
+async fn the_handshake_names_what_is_built() {
+    let rig = rig(Posture::Enforcing).await;
+    let request = HandshakeRequest { version: "0.1.0".into(), features: Vec::new() };
+    let reply = rig.client().handshake(request).await.unwrap().into_inner();
+    assert!(reply.features.contains(&"object.path.identity".to_owned()));
+    assert!(!reply.boot_id.is_empty() && !reply.kernel_release.is_empty());
+}
+
+#[tokio::test]
+async fn errors_carry_the_code_of_whose_fault_they_are() {
+    let rig = rig(Posture::Enforcing).await;
+    assert_eq!(rig.send(vec![0xff; 20]).await.unwrap_err().code(), Code::InvalidArgument);
+    rig.apply(&rules(2)).await.unwrap();
+    let stale = rig.apply(&rules(1)).await.unwrap_err();
+    assert_eq!(stale.code(), Code::FailedPrecondition);
+    assert!(stale.message().contains("generation 1") && stale.message().contains("generation 2"));
+    let other = policy_model::Target { pod: "other".into(), ..target() };
+    let unknown = RemoveRequest { target: Some(other.into()) };
+    assert_eq!(rig.client().remove(unknown).await.unwrap_err().code(), Code::NotFound);
+    let missing = RemoveRequest { target: None };
+    assert_eq!(rig.client().remove(missing).await.unwrap_err().code(), Code::InvalidArgument);
+    let index = rig.client().index(IndexRequest::default()).await.unwrap_err();
+    assert_eq!(index.code(), Code::Unimplemented);
+    let known = RemoveRequest { target: Some(target().into()) };
+    rig.client().remove(known).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_envelope_without_end_is_cut_off() {
+    let rig = rig(Posture::Enforcing).await;
+    let chunk = Chunk { data: vec![0; 1024 * 1024] };
+    let chunks = tokio_stream::iter(std::iter::repeat_n(chunk, 20));
+    let error = rig.client().apply(chunks).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument, "{error}");
+}
+
+#[tokio::test]
+async fn containers_of_now_come_first_then_changes() {
+    let rig = rig(Posture::Enforcing).await;
+    let process = Waiting::spawn();
+    let _verdict = rig.registry.announce(arrival("c1", &process)).await.unwrap();
+    let mut changes =
+        rig.client().watch_containers(WatchContainersRequest {}).await.unwrap().into_inner();
+    let waiting = changes.message().await.unwrap().unwrap();
+    assert_eq!((waiting.state(), waiting.target), (ContainerState::Waiting, Some(target().into())));
+    rig.apply(&rules(1)).await.unwrap();
+    let registered = changes.message().await.unwrap().unwrap();
+    assert_eq!((registered.state(), registered.generation), (ContainerState::Registered, 1));
+    rig.registry.removed(crate::fixtures::id("c1")).await.unwrap();
+    assert_eq!(changes.message().await.unwrap().unwrap().state(), ContainerState::Exited);
+    rig.ends.send_replace(true);
+    assert!(changes.message().await.unwrap().is_none(), "streams end with the agent");
+}
+
+#[tokio::test]
+async fn an_agent_that_refuses_says_so_in_status_health_and_apply() {
+    let reason = "no BPF".to_owned();
+    let rig = rig(Posture::Refusing { reason, remedy: "boot with it" }).await;
+    let status = rig.client().status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.posture(), PostureState::Refusing);
+    assert_eq!(status.reason, "no BPF; boot with it");
+    let error = rig.apply(&rules(1)).await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::FailedPrecondition, "no BPF; boot with it"));
+    let mut health = HealthClient::new(rig.channel.clone());
+    let service = "kadapter.guest.v1.Guest".to_owned();
+    let request = HealthCheckRequest { service };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    let mut last = watch.message().await.unwrap().unwrap().status();
+    assert_ne!(last, ServingStatus::Serving);
+    rig.posture.send_replace(Posture::Enforcing);
+    while last != ServingStatus::Serving {
+        last = watch.message().await.unwrap().unwrap().status();
+    }
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What selection needs of pods and namespaces. Other fields are somebody else's and pass unseen.
+
+use serde::Deserialize;
+
+use super::Metadata;
+
+/// A pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Pod {
+    /// Name, labels and annotations.
+    pub metadata: Metadata,
+    /// Its containers.
+    #[serde(default)]
+    pub spec: PodSpec,
+}
+
+/// Containers of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodSpec {
+    /// Runtime class.
+    pub runtime_class_name: Option<String>,
+    /// Containers.
+    pub containers: Vec<ContainerName>,
+    /// Containers that run before them.
+    pub init_containers: Vec<ContainerName>,
+    /// Containers added for debugging.
+    pub ephemeral_containers: Vec<ContainerName>,
+}
+
+/// A container by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct ContainerName {
+    /// Name.
+    pub name: String,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Namespace {
+    /// Name, labels and annotations.
+    pub metadata: Metadata,
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the author of a policy should know although the policy is in force.
+
+use std::fmt;
+
+use crate::effective::PolicyRef;
+
+/// Kind of a finding; its text is stable, for filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Code {
+    /// The blocked program runs under another name.
+    Bypass,
+    /// It would, but the level of hardening closes that way.
+    BypassClosed,
+    /// Nothing in the policy makes a rule.
+    NoRules,
+    /// A list of container names without brackets, which KubeArmor reads differently.
+    ContainerNames,
+    /// A posture annotation that means nothing; the default holds.
+    Posture,
+    /// The pod asks to be audited only, which is not built yet; its rules are enforced.
+    Audited,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// Its kind.
+    pub code: Code,
+    /// The policy; none if it is about the pod or the namespace.
+    pub policy: Option<PolicyRef>,
+    /// Path of the field.
+    pub field: String,
+    /// A sentence with the remedy.
+    pub message: String,
+    /// Steps that show it.
+    pub counter_example: Option<String>,
+}
+
+// === impl Code ===
+
+impl Code {
+    /// Its stable text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bypass => "bypass",
+            Self::BypassClosed => "bypass-closed",
+            Self::NoRules => "no-rules",
+            Self::ContainerNames => "container-names",
+            Self::Posture => "posture",
+            Self::Audited => "audited",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl Finding ===
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] ", self.code)?;
+        if let Some(policy) = &self.policy {
+            write!(f, "{policy}: ")?;
+        }
+        write!(f, "{}: {}", self.field, self.message)?;
+        match &self.counter_example {
+            Some(steps) => write!(f, " ({steps})"),
+            None => Ok(()),
+        }
+    }
+}

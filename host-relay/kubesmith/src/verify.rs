@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whether a blocked program still runs under another name.
+//!
+//! The effective policies of one container flow in, a verdict for each exact-path Block rule on a
+//! program flows out, with a counter-example if the program still runs. Today the search is
+//! small and says so: the program is renamed, hard-linked or unlinked while it is held open, in its
+//! own directory, in `/tmp` and in directories that rules name, by nobody in particular and by
+//! programs that rules name. Copies, mounts and interpreters are not searched yet. The judge is
+//! `policy_model::eval`, the same that the engine is tested against.
+
+mod search;
+
+use policy_model::{Postures, RuleId, RulePath, eval::UnsupportedRule};
+
+use crate::effective::{EffectivePolicy, PolicyRef};
+
+/// What the search found for one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The program still runs.
+    Bypassed {
+        /// Steps that show it.
+        counter_example: String,
+    },
+    /// No access that was searched runs it.
+    Holds {
+        /// Number of accesses that were judged.
+        searched: usize,
+    },
+}
+
+/// One judged rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The rule.
+    pub rule: RuleId,
+    /// Its policy.
+    pub policy: PolicyRef,
+    /// Path of its field.
+    pub field: String,
+    /// The program.
+    pub path: RulePath,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+/// Judges every Block rule that names a program by its path.
+///
+/// # Errors
+/// If a rule is of a kind that the reference decision cannot judge yet.
+pub fn verify(
+    policies: &[EffectivePolicy],
+    postures: Postures,
+) -> Result<Vec<Verified>, UnsupportedRule> {
+    let search = search::Search::new(policies, postures);
+    policies
+        .iter()
+        .flat_map(|policy| &policy.rules)
+        .filter_map(|entry| search::blocked_program(&entry.rule).map(|path| (entry, path)))
+        .map(|(entry, path)| {
+            Ok(Verified {
+                rule: entry.rule.id,
+                policy: entry.provenance.policy.clone(),
+                field: entry.provenance.field.clone(),
+                path: path.clone(),
+                verdict: search.judge(&entry.rule, path)?,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_model::{Action, Directory, Match, Object, PathObject, Source};
+
+    use super::*;
+    use crate::effective::{EffectiveRule, tests::program};
+    use crate::harden::{Level, harden};
+
+    fn path(text: &str) -> RulePath {
+        RulePath::new(text).unwrap()
+    }
+
+    fn named(action: Action, text: &str) -> EffectiveRule {
+        program(action, Object::Path(PathObject { path: path(text), matching: Match::Name }), &[])
+    }
+
+    fn below(action: Action, text: &str, sources: &[Source]) -> EffectiveRule {
+        let directory = Directory { path: path(text), recursive: true, atomic_volume: false };
+        program(action, Object::Directory(directory), sources)
+    }
+
+    fn verdicts(rules: Vec<EffectiveRule>, level: Level) -> Vec<Verdict> {
+        let policy = EffectivePolicy { policy: PolicyRef::default(), rules };
+        let hardened = harden(policy, level);
+        let found = verify(&[hardened], Postures::default()).unwrap();
+        found.into_iter().map(|verified| verified.verdict).collect()
+    }
+
+    #[test]
+    fn a_rule_by_name_is_bypassed_by_a_rename() {
+        let found = verdicts(vec![named(Action::Block, "/usr/bin/apt")], Level::Literal);
+        let counter_example = "mv /usr/bin/apt /usr/bin/x; /usr/bin/x runs".into();
+        assert_eq!(found, [Verdict::Bypassed { counter_example }]);
+    }
+
+    #[test]
+    fn its_twin_by_identity_holds() {
+        let found = verdicts(vec![named(Action::Block, "/usr/bin/apt")], Level::Base);
+        assert!(
+            found
+                .iter()
+                .all(|verdict| matches!(verdict, Verdict::Holds { searched } if *searched > 0))
+        );
+    }
+
+    #[test]
+    fn a_blocked_directory_leaves_only_names_elsewhere() {
+        let rules = vec![named(Action::Block, "/usr/bin/apt"), below(Action::Block, "/usr", &[])];
+        let counter_example = "mv /usr/bin/apt /tmp/x; /tmp/x runs".into();
+        assert_eq!(verdicts(rules, Level::Literal), [Verdict::Bypassed { counter_example }]);
+    }
+
+    #[test]
+    fn an_allow_for_one_caller_is_found_behind_the_twin() {
+        let sh = [Source::Path(path("/bin/sh"))];
+        let rules = vec![named(Action::Block, "/usr/bin/apt"), below(Action::Allow, "/opt", &sh)];
+        let counter_example = "mv /usr/bin/apt /opt/x; /opt/x runs, started by /bin/sh".into();
+        let found = verdicts(rules, Level::Base);
+        assert_eq!(found[0], Verdict::Bypassed { counter_example });
+    }
+
+    #[test]
+    fn a_whitelist_that_blocks_holds_without_a_twin() {
+        let rules = vec![named(Action::Block, "/usr/bin/apt"), named(Action::Allow, "/bin/ls")];
+        let policy = EffectivePolicy { policy: PolicyRef::default(), rules };
+        let block = policy_model::Posture::Block;
+        let postures = Postures { process: block, ..Postures::default() };
+        let found = verify(&[policy], postures).unwrap();
+        assert!(matches!(found[0].verdict, Verdict::Holds { .. }));
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The search of one container: which accesses are tried, and what the reference decision says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy_model::{
+    Access, Action, Category, Generation, Object, PathObject, Postures, Rule, RulePath, RuleSet,
+    Source, Target,
+    eval::{UnsupportedRule, eval},
+};
+
+use super::Verdict;
+use crate::effective::EffectivePolicy;
+
+/// Directories and callers that are tried for each rule, each: the search stays linear in the
+/// number of rules.
+const MAX_TRIED: usize = 8;
+
+/// Path of the program if the rule blocks one by path.
+pub(super) fn blocked_program(rule: &Rule) -> Option<&RulePath> {
+    match &rule.object {
+        Object::Path(PathObject { path, .. })
+            if rule.category == Category::Process && rule.action == Action::Block =>
+        {
+            Some(path)
+        }
+        _ => None,
+    }
+}
+
+/// Program rules of a container, by what can decide about a fresh name.
+pub(super) struct Search<'a> {
+    postures: Postures,
+    /// Rules that are not about one path: they may decide about any name.
+    broad: Vec<&'a Rule>,
+    /// Rules on one path: they decide about that path and about the inode found there.
+    exact: BTreeMap<&'a RulePath, Vec<&'a Rule>>,
+    /// Some Allow rule: that there is one decides about unmatched names.
+    allow: Option<&'a Rule>,
+    directories: Vec<RulePath>,
+    callers: Vec<RulePath>,
+}
+
+/// One way to run the program.
+struct Way {
+    name: Option<RulePath>,
+    caller: Option<RulePath>,
+}
+
+impl<'a> Search<'a> {
+    pub(super) fn new(policies: &'a [EffectivePolicy], postures: Postures) -> Self {
+        let rules: Vec<&Rule> = policies
+            .iter()
+            .flat_map(|policy| &policy.rules)
+            .map(|entry| &entry.rule)
+            .filter(|rule| rule.category == Category::Process)
+            .collect();
+        let mut search = Self {
+            postures,
+            broad: Vec::new(),
+            exact: BTreeMap::new(),
+            allow: rules.iter().find(|rule| rule.action == Action::Allow).copied(),
+            directories: Vec::new(),
+            callers: callers(&rules),
+        };
+        for rule in rules {
+            match &rule.object {
+                Object::Path(PathObject { path, .. }) => {
+                    search.exact.entry(path).or_default().push(rule);
+                }
+                _ => search.broad.push(rule),
+            }
+        }
+        search.directories = directories(&search.broad);
+        search
+    }
+
+    /// Tries every way to run the program that the rule blocks.
+    pub(super) fn judge(
+        &self,
+        rule: &Rule,
+        program: &RulePath,
+    ) -> Result<Verdict, UnsupportedRule> {
+        let rules = self.rules_about(program);
+        let mut searched = 0;
+        for way in self.ways(rule, program) {
+            // A caller that may run the program by its own name bypasses nothing.
+            let direct = Way { name: Some(program.clone()), caller: way.caller.clone() };
+            if !denies(&rules, &direct, program)? {
+                continue;
+            }
+            searched += 1;
+            if !denies(&rules, &way, program)? {
+                return Ok(Verdict::Bypassed { counter_example: way.describe(program) });
+            }
+        }
+        Ok(Verdict::Holds { searched })
+    }
+
+    /// The rules that can decide about the program under any fresh name.
+    fn rules_about(&self, program: &RulePath) -> RuleSet {
+        let exact = self.exact.get(program).into_iter().flatten();
+        let rules = self.broad.iter().chain(exact).chain(&self.allow).map(|rule| (*rule).clone());
+        let mut set = RuleSet::empty(Target::default(), Generation::default());
+        set.postures = self.postures;
+        set.with_rules(rules.collect())
+    }
+
+    fn ways(&self, rule: &Rule, program: &RulePath) -> Vec<Way> {
+        let parent = program.parent();
+        let tmp = RulePath::new("/tmp").ok();
+        let directories = parent.iter().chain(&tmp).chain(&self.directories);
+        let fresh = directories.filter_map(|directory| self.fresh_name(directory)).map(Some);
+        let names: Vec<Option<RulePath>> = fresh.chain([None]).collect();
+        let mut callers = callers(&[rule]);
+        callers.extend(self.callers.iter().cloned());
+        let callers: Vec<_> = [None].into_iter().chain(callers.into_iter().map(Some)).collect();
+        let of_caller = |caller: &Option<RulePath>| {
+            let caller = caller.clone();
+            names.iter().map(move |name| Way { name: name.clone(), caller: caller.clone() })
+        };
+        callers.iter().flat_map(of_caller).collect()
+    }
+
+    /// A name in this directory that no rule speaks of; none where paths would grow too long.
+    fn fresh_name(&self, directory: &RulePath) -> Option<RulePath> {
+        let prefix = directory.as_str().trim_end_matches('/');
+        let names = std::iter::once("x".to_owned()).chain((2..).map(|number| format!("x{number}")));
+        let mut paths = names.map(|name| RulePath::new(format!("{prefix}/{name}")).ok());
+        paths.find(|path| path.as_ref().is_none_or(|path| !self.exact.contains_key(path)))?
+    }
+}
+
+// === impl Way ===
+
+impl Way {
+    fn describe(&self, program: &RulePath) -> String {
+        let mut text = match &self.name {
+            Some(name) => format!("mv {program} {name}; {name} runs"),
+            None => format!("exec 3<{program}; rm {program}; /proc/self/fd/3 runs"),
+        };
+        if let Some(caller) = &self.caller {
+            text.push_str(&format!(", started by {caller}"));
+        }
+        text
+    }
+}
+
+fn denies(rules: &RuleSet, way: &Way, program: &RulePath) -> Result<bool, UnsupportedRule> {
+    let access = Access {
+        category: Category::Process,
+        path: way.name.as_ref(),
+        identities: std::slice::from_ref(program),
+        exe: way.caller.as_ref(),
+    };
+    Ok(eval(rules, &access)?.verdict == policy_model::Verdict::Block)
+}
+
+fn callers(rules: &[&Rule]) -> Vec<RulePath> {
+    let sources = rules.iter().flat_map(|rule| &rule.sources).map(|source| match source {
+        Source::Path(path) => path,
+        Source::Directory(directory) => &directory.path,
+    });
+    let distinct: BTreeSet<_> = sources.collect();
+    distinct.into_iter().take(MAX_TRIED).cloned().collect()
+}
+
+/// Directories in which a renamed program might be permitted: those of Allow rules come first.
+fn directories(rules: &[&Rule]) -> Vec<RulePath> {
+    let of = |allow: bool| {
+        rules.iter().filter(move |rule| (rule.action == Action::Allow) == allow).filter_map(
+            |rule| match &rule.object {
+                Object::Directory(directory) => Some(&directory.path),
+                _ => None,
+            },
+        )
+    };
+    of(true).chain(of(false)).take(MAX_TRIED).cloned().collect()
+}

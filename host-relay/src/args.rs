@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Arguments of the relay, typed at the edge.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use kubesmith::{compile::parse_posture, harden::Level};
+use policy_model::{Posture, Postures};
+
+use crate::{
+    pipeline::Defaults,
+    relay::{Config, EventsTo},
+    sandbox::Address,
+};
+
+/// Carries KubeArmor policies into the guests of this node, and their events out.
+#[derive(Debug, Parser)]
+#[command(name = "kadapter-relay", version, args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true)]
+pub struct Args {
+    /// What to do instead of running.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Directory with policies, pods and namespaces as YAML or JSON; changes are followed.
+    #[arg(long, value_name = "DIR", env = "KADAPTER_POLICY_DIR", required = true)]
+    pub policy_dir: Option<PathBuf>,
+
+    /// A guest: `hvsock:///PATH[:PORT]`, `vsock://CID[:PORT]` or `unix:///PATH`; may be repeated.
+    #[arg(long, value_name = "ADDR", env = "KADAPTER_SANDBOX", value_delimiter = ',')]
+    pub sandbox: Vec<Address>,
+
+    /// Socket of the relay's own gRPC service.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "KADAPTER_API",
+        default_value = "unix:///run/kadapter/relay.sock",
+        value_parser = unix_path
+    )]
+    pub api: PathBuf,
+
+    /// Where events go as JSON lines: `-` is standard output, anything else a file; nowhere if
+    /// not given.
+    #[arg(long, value_name = "FILE", env = "KADAPTER_EVENTS")]
+    pub events: Option<PathBuf>,
+
+    /// Posture of file and process whitelists: allow, audit or block.
+    #[arg(long, value_name = "POSTURE", env = "KADAPTER_DEFAULT_FILE_POSTURE")]
+    #[arg(default_value = "audit", value_parser = posture)]
+    pub default_file_posture: Posture,
+
+    /// Posture of network and DNS whitelists.
+    #[arg(long, value_name = "POSTURE", env = "KADAPTER_DEFAULT_NETWORK_POSTURE")]
+    #[arg(default_value = "audit", value_parser = posture)]
+    pub default_network_posture: Posture,
+
+    /// Posture of capability whitelists.
+    #[arg(long, value_name = "POSTURE", env = "KADAPTER_DEFAULT_CAPABILITIES_POSTURE")]
+    #[arg(default_value = "audit", value_parser = posture)]
+    pub default_capabilities_posture: Posture,
+
+    /// Level of hardening where neither policy nor namespace has `kadapter.io/level`: literal or
+    /// base.
+    #[arg(long, value_name = "LEVEL", env = "KADAPTER_DEFAULT_LEVEL", default_value = "base")]
+    pub default_level: Level,
+
+    /// What is logged, to standard error: a level, or directives as `host_relay=debug`.
+    #[arg(long, value_name = "FILTER", env = "KADAPTER_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How it is logged.
+    #[arg(long, value_name = "FORMAT", env = "KADAPTER_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a policy directory without any guest; exit 1 if something is refused.
+    Check {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Print a completion script.
+    Completions {
+        /// For this shell.
+        shell: Shell,
+    },
+}
+
+/// Format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal unless NO_COLOR is set.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Arguments that cannot be used together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("--policy-dir is missing")]
+pub struct MissingPolicyDir;
+
+// === impl Args ===
+
+impl Args {
+    /// What the relay works on.
+    ///
+    /// # Errors
+    /// If there is no policy directory; the parser demands one for running.
+    pub fn config(self) -> Result<Config, MissingPolicyDir> {
+        let Self {
+            command: _,
+            policy_dir,
+            sandbox,
+            api,
+            events,
+            default_file_posture: file,
+            default_network_posture: network,
+            default_capabilities_posture: capability,
+            default_level: level,
+            log: _,
+            log_format: _,
+        } = self;
+        // As upstream: programs follow files, host names follow sockets.
+        let postures = Postures { process: file, file, network, dns: network, capability };
+        Ok(Config {
+            policy_dir: policy_dir.ok_or(MissingPolicyDir)?,
+            sandboxes: sandbox,
+            api,
+            events: events.map(|path| match path.as_os_str().as_encoded_bytes() {
+                b"-" => EventsTo::Stdout,
+                _ => EventsTo::File(path),
+            }),
+            defaults: Defaults { postures, level },
+        })
+    }
+}
+
+fn unix_path(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(path.into()),
+        _ => Err("write it as unix:///PATH".into()),
+    }
+}
+
+fn posture(text: &str) -> Result<Posture, String> {
+    parse_posture(text).ok_or_else(|| "write allow, audit or block".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parsed(args: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["kadapter-relay"], args].concat())
+    }
+
+    #[test]
+    fn the_parser_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn running_needs_a_policy_directory_and_subcommands_do_not() {
+        assert!(parsed(&[]).is_err());
+        assert!(parsed(&["check", "dir"]).is_ok());
+        assert!(parsed(&["completions", "bash"]).is_ok());
+    }
+
+    #[test]
+    fn programs_follow_the_file_posture() {
+        let args = ["--policy-dir", "d", "--default-file-posture", "block", "--events", "-"];
+        let config = parsed(&args).unwrap().config().unwrap();
+        assert_eq!(config.defaults.postures.process, Posture::Block);
+        assert_eq!(config.defaults.postures.dns, Posture::Audit);
+        assert_eq!(config.events, Some(EventsTo::Stdout));
+    }
+
+    #[test]
+    fn addresses_and_levels_are_checked() {
+        let with = |option, value| parsed(&["--policy-dir", "d", option, value]);
+        assert_eq!(with("--sandbox", "vsock://3").unwrap().sandbox.len(), 1);
+        for (option, value) in [
+            ("--sandbox", "3"),
+            ("--api", "/run/x"),
+            ("--default-level", "sealed"),
+            ("--default-file-posture", "deny"),
+        ] {
+            assert!(with(option, value).is_err(), "{option} {value}");
+        }
+    }
+}

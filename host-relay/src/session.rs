@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The session with one guest: one task for as long as the sandbox exists.
+//!
+//! Owns the connection, the ledger of what the guest has, and the last event seen. The desired
+//! state flows in through a watch channel; lists of containers go to the reconciler, reports to the
+//! hub, the view to the API. A session never ends by itself: when the guest goes away (EOF) it dials
+//! again, with a jittered and capped back-off that begins anew after each success.
+
+mod connection;
+mod guest_events;
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use kadapter_proto::guest::v1::{HandshakeReply, HandshakeRequest, guest_client::GuestClient};
+use policy_model::eval::SUPPORTED;
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, transport::Channel};
+use tracing::{debug, info, warn};
+
+use crate::{
+    events::Hub,
+    reconcile::ContainersReport,
+    sandbox::{Address, InvalidReport},
+    status::{Desired, SandboxView},
+    transport::{ConnectError, connect},
+};
+
+/// A guest is up some seconds after its sandbox, and its first container waits at most 8 s.
+const FIRST_DELAY: Duration = Duration::from_millis(50);
+/// A quarter of the time for which a container waits.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+/// Guests answer in milliseconds; the first call under emulation takes half a second.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// What a session works with.
+#[derive(Debug)]
+pub struct Session {
+    /// Where the guest is.
+    pub address: Address,
+    /// What its containers should have.
+    pub desired: watch::Receiver<Desired>,
+    /// Where lists of containers go.
+    pub containers: mpsc::Sender<ContainersReport>,
+    /// Where the state is shown.
+    pub view: watch::Sender<SandboxView>,
+    /// Where events go.
+    pub hub: Hub,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// It was never there.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A call failed.
+    #[error("{call} fails: {}", .source.message())]
+    Call {
+        /// Which.
+        call: &'static str,
+        /// Why.
+        source: Box<Status>,
+    },
+    /// A call was not answered.
+    #[error("{0} is not answered within {CALL_DEADLINE:?}")]
+    Silent(&'static str),
+    /// The guest closed a stream that has no end.
+    #[error("the guest ends {0}")]
+    Ended(&'static str),
+    /// The guest says what it cannot mean.
+    #[error(transparent)]
+    Report(#[from] InvalidReport),
+    /// A rule set could not be brought over.
+    #[error("a rule set cannot be sent: {0}")]
+    Push(String),
+    /// The relay stops.
+    #[error("the relay stops")]
+    Stopping,
+}
+
+/// What outlives a connection.
+#[derive(Debug, Default)]
+struct Memory {
+    boot_id: String,
+    /// Last event seen of this boot.
+    sequence: u64,
+}
+
+/// Runs until it is dropped.
+pub async fn run(mut session: Session) {
+    let mut memory = Memory::default();
+    let mut delays = back_off();
+    loop {
+        let mut reached = false;
+        let error = match session.once(&mut memory, &mut reached).await {
+            Ok(()) => SessionError::Stopping,
+            Err(error) => error,
+        };
+        session.show_loss(&error);
+        if matches!(error, SessionError::Stopping) {
+            return;
+        }
+        if reached {
+            delays = back_off();
+        }
+        tokio::time::sleep(delays.next().unwrap_or(MAX_DELAY)).await;
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    async fn once(&mut self, memory: &mut Memory, reached: &mut bool) -> Result<(), SessionError> {
+        let channel = connect(&self.address).await?;
+        let mut client = GuestClient::new(channel);
+        let guest = handshake(&mut client).await?;
+        *reached = true;
+        if guest.boot_id != memory.boot_id {
+            // Another guest: its events begin at 1 again.
+            *memory = Memory { boot_id: guest.boot_id.clone(), sequence: 0 };
+        }
+        info!(
+            version = guest.version,
+            boot_id = guest.boot_id,
+            kernel = guest.kernel_release,
+            "connected"
+        );
+        self.view.send_modify(|view| {
+            view.connected = true;
+            view.error.clear();
+            view.guest_version.clone_from(&guest.version);
+            view.boot_id.clone_from(&guest.boot_id);
+        });
+        connection::Connection::new(self, client, guest.features).run(&mut memory.sequence).await
+    }
+
+    fn show_loss(&self, error: &SessionError) {
+        let text = with_sources(error);
+        let was_connected = self.view.borrow().connected;
+        if was_connected {
+            warn!(error = text, "connection lost");
+        } else if self.view.borrow().error != text {
+            info!(error = text, "not connected");
+        } else {
+            debug!(error = text, "not connected");
+        }
+        self.view.send_modify(|view| {
+            view.connected = false;
+            view.error = text;
+            view.containers.clear();
+        });
+    }
+}
+
+async fn handshake(client: &mut GuestClient<Channel>) -> Result<HandshakeReply, SessionError> {
+    let request = HandshakeRequest {
+        version: env!("CARGO_PKG_VERSION").into(),
+        features: SUPPORTED.iter().map(ToString::to_string).collect(),
+    };
+    answered("Handshake", client.handshake(request)).await
+}
+
+/// One unary call with a deadline.
+async fn answered<T>(
+    call: &'static str,
+    future: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, SessionError> {
+    let reply = tokio::time::timeout(CALL_DEADLINE, future).await;
+    let reply = reply.map_err(|_| SessionError::Silent(call))?;
+    reply.map(tonic::Response::into_inner).map_err(|source| failed(call, source))
+}
+
+fn failed(call: &'static str, source: Status) -> SessionError {
+    SessionError::Call { call, source: Box::new(source) }
+}
+
+fn back_off() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(MAX_DELAY)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// An error with its causes, in one line.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |source| source.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_up_to_the_cap() {
+        let delays: Vec<_> = back_off().take(20).collect();
+        assert!(delays[0] >= FIRST_DELAY && delays[0] <= 2 * FIRST_DELAY);
+        assert!(delays.iter().all(|delay| *delay <= 2 * MAX_DELAY));
+        assert!(delays[19] >= MAX_DELAY);
+    }
+}

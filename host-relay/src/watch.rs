@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where Kubernetes objects come from.
+//!
+//! Owns the policy directory: its files flow in, batches of changes and the list of what is refused
+//! flow out. A document that becomes malformed never takes away what its last good version said.
+//! It judges objects by their schema only; what they mean is for the pipeline.
+
+mod directory;
+mod files;
+mod parse;
+
+use std::fmt;
+
+use kubesmith::crd::{Object, ObjectRef, Selector};
+
+pub use directory::{PolicyDir, WatchError};
+pub use files::{Files, read_all};
+
+/// What changed at once, and everything that is refused now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Changes of objects.
+    pub changes: Vec<Change>,
+    /// All refusals that stand after these changes.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A change of one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// New, or another version.
+    Put {
+        /// The object.
+        object: Object,
+        /// Where it was read.
+        origin: String,
+    },
+    /// No longer there.
+    Gone(ObjectRef),
+}
+
+/// A document that is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The file.
+    pub origin: String,
+    /// Number of the document in it, from 1; none if the file as a whole is meant.
+    pub document: Option<usize>,
+    /// The object, as far as it can be told.
+    pub object: Option<ObjectRef>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Which containers get no new rules until it is mended.
+    pub scope: Scope,
+}
+
+/// The containers that a refused document might be about. They get no new rules: an absent policy
+/// must not pass for one that permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// None: it is no policy, or its last good version is in force.
+    Nothing,
+    /// Those that the selector takes, in this namespace.
+    Pods {
+        /// Namespace of the policy.
+        namespace: String,
+        /// Its selector.
+        selector: Selector,
+    },
+    /// All: nobody can tell.
+    Everything,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.origin)?;
+        if let Some(document) = self.document {
+            write!(f, "document {document}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}

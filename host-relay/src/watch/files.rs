@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the files of the directory say together.
+//!
+//! Contents of files flow in, batches of changes flow out. Of an object in two files the first
+//! stays; of a malformed document the last good version stays. It opens no file, apart from
+//! [`read_all`] at its end.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use kubesmith::crd::{Object, ObjectRef};
+
+use super::{
+    Batch, Change, Refusal, Scope,
+    parse::{Parsed, parse, whole},
+};
+
+/// Extensions of files that are read.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// The state of the directory.
+#[derive(Debug, Default)]
+pub struct Files {
+    files: BTreeMap<PathBuf, File>,
+    /// Objects in force and the file that each comes from.
+    in_force: BTreeMap<ObjectRef, (PathBuf, Object)>,
+    refusals: Vec<Refusal>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    objects: BTreeMap<ObjectRef, Object>,
+    refusals: Vec<Refusal>,
+}
+
+/// A file's bytes; none if there is no such file.
+type Content = io::Result<Option<Vec<u8>>>;
+
+// === impl Files ===
+
+impl Files {
+    /// Takes the content of one file.
+    pub fn put(&mut self, path: &Path, content: Content) {
+        match content {
+            Ok(None) => {
+                self.files.remove(path);
+            }
+            Ok(Some(bytes)) if bytes.is_empty() && self.has_objects(path) => {
+                // An editor that truncates before it writes must not drop policies in between.
+                let message = "the file is empty, what it said stays in force; remove the file to \
+                               remove its objects";
+                let refusals = vec![whole(&path.display().to_string(), message.into())];
+                self.merge(path, Parsed { refusals, ..Parsed::default() });
+            }
+            Ok(Some(bytes)) => self.merge(path, parse(path, &bytes)),
+            Err(error) => {
+                let message = format!("cannot be read: {error}; make it readable or remove it");
+                let refusals = vec![whole(&path.display().to_string(), message)];
+                self.merge(path, Parsed { refusals, ..Parsed::default() });
+            }
+        }
+    }
+
+    /// Forgets all files but these.
+    pub fn retain(&mut self, paths: &BTreeSet<PathBuf>) {
+        self.files.retain(|path, _| paths.contains(path));
+    }
+
+    /// What changed since the last batch; none if nothing did.
+    pub fn batch(&mut self) -> Option<Batch> {
+        let (next, mut refusals) = self.claims();
+        refusals.extend(self.files.values().flat_map(|file| file.refusals.iter().cloned()));
+        let gone = self.in_force.keys().filter(|object| !next.contains_key(object));
+        let mut changes: Vec<_> = gone.cloned().map(Change::Gone).collect();
+        for (object, claim) in &next {
+            if self.in_force.get(object) != Some(claim) {
+                let (path, object) = claim.clone();
+                changes.push(Change::Put { object, origin: path.display().to_string() });
+            }
+        }
+        if changes.is_empty() && refusals == self.refusals {
+            return None;
+        }
+        self.in_force = next;
+        self.refusals.clone_from(&refusals);
+        Some(Batch { changes, refusals })
+    }
+
+    fn has_objects(&self, path: &Path) -> bool {
+        self.files.get(path).is_some_and(|file| !file.objects.is_empty())
+    }
+
+    /// Takes what a file says now, and keeps of its last version what the new one leaves unclear.
+    fn merge(&mut self, path: &Path, parsed: Parsed) {
+        let last = self.files.remove(path).unwrap_or_default().objects;
+        let Parsed { mut objects, mut refusals } = parsed;
+        for refusal in &mut refusals {
+            let unclear: Vec<_> = match &refusal.object {
+                Some(object) => last.get_key_value(object).into_iter().collect(),
+                None => last.iter().collect(),
+            };
+            if !unclear.is_empty() {
+                refusal.scope = Scope::Nothing;
+            }
+            for (object, version) in unclear {
+                objects.entry(object.clone()).or_insert_with(|| version.clone());
+            }
+        }
+        self.files.insert(path.into(), File { objects, refusals });
+    }
+
+    /// The file that each object comes from: the one that has it already, else the first by name.
+    fn claims(&self) -> (BTreeMap<ObjectRef, (PathBuf, Object)>, Vec<Refusal>) {
+        let mut claims: BTreeMap<ObjectRef, (PathBuf, Object)> = BTreeMap::new();
+        for (object, (path, _)) in &self.in_force {
+            let version = self.files.get(path).and_then(|file| file.objects.get(object));
+            if let Some(version) = version {
+                claims.insert(object.clone(), (path.clone(), version.clone()));
+            }
+        }
+        let mut refusals = Vec::new();
+        for (path, file) in &self.files {
+            for (object, version) in &file.objects {
+                let claim = claims.entry(object.clone());
+                let (owner, _) = claim.or_insert_with(|| (path.clone(), version.clone()));
+                if owner != path {
+                    refusals.push(duplicate(path, owner, object));
+                }
+            }
+        }
+        (claims, refusals)
+    }
+}
+
+fn duplicate(path: &Path, owner: &Path, object: &ObjectRef) -> Refusal {
+    let owner = owner.display();
+    Refusal {
+        origin: path.display().to_string(),
+        document: None,
+        object: Some(object.clone()),
+        message: format!("{object} is in {owner} already and stays as it is there; remove one"),
+        scope: Scope::Nothing,
+    }
+}
+
+/// Reads every file of a directory.
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub fn read_all(directory: &Path, files: &mut Files) -> io::Result<()> {
+    let mut paths = BTreeSet::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if is_candidate(&path) {
+            paths.insert(path);
+        }
+    }
+    files.retain(&paths);
+    for path in paths {
+        files.put(&path, content(&path));
+    }
+    Ok(())
+}
+
+/// Whether a file of this name is read: hidden ones belong to editors and to mounted ConfigMaps.
+pub(super) fn is_candidate(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    !hidden && extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
+}
+
+/// Reads one file.
+pub(super) fn content(path: &Path) -> Content {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, label: &str) -> Vec<u8> {
+        let text = "apiVersion: v1\nkind: Pod\nmetadata: ";
+        format!("{text}{{name: {name}, labels: {{v: \"{label}\"}}}}\n").into()
+    }
+
+    fn put(files: &mut Files, path: &str, bytes: Vec<u8>) -> Option<Batch> {
+        files.put(Path::new(path), Ok(Some(bytes)));
+        files.batch()
+    }
+
+    fn remove(files: &mut Files, path: &str) -> Option<Batch> {
+        files.put(Path::new(path), Ok(None));
+        files.batch()
+    }
+
+    fn label(batch: &Batch) -> Option<String> {
+        batch.changes.iter().find_map(|change| match change {
+            Change::Put { object: Object::Pod(pod), .. } => pod.metadata.labels.get("v").cloned(),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn an_equal_file_changes_nothing() {
+        let mut files = Files::default();
+        assert!(put(&mut files, "a.yaml", pod("p", "1")).is_some());
+        assert_eq!(put(&mut files, "a.yaml", pod("p", "1")), None);
+    }
+
+    #[test]
+    fn a_removed_file_takes_its_objects_along() {
+        let mut files = Files::default();
+        put(&mut files, "a.yaml", pod("p", "1"));
+        let batch = remove(&mut files, "a.yaml").unwrap();
+        assert!(matches!(&batch.changes[..], [Change::Gone(object)] if object.name == "p"));
+    }
+
+    #[test]
+    fn the_last_good_version_survives_a_malformed_one() {
+        let mut files = Files::default();
+        put(&mut files, "a.yaml", pod("p", "1"));
+        for broken in ["kind: [", "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: 3}\n", ""]
+        {
+            let batch = put(&mut files, "a.yaml", broken.into()).unwrap();
+            assert_eq!(batch.changes, [], "{broken}");
+            assert_eq!(batch.refusals[0].scope, Scope::Nothing, "{broken}");
+        }
+        let batch = put(&mut files, "a.yaml", pod("p", "2")).unwrap();
+        assert_eq!(label(&batch), Some("2".into()));
+        assert_eq!(batch.refusals, []);
+    }
+
+    #[test]
+    fn a_file_that_was_never_good_holds_everything_back() {
+        let batch = put(&mut Files::default(), "a.yaml", "kind: [".into()).unwrap();
+        assert_eq!(batch.refusals[0].scope, Scope::Everything);
+    }
+
+    #[test]
+    fn of_an_object_in_two_files_the_first_stays_until_it_goes() {
+        let mut files = Files::default();
+        put(&mut files, "b.yaml", pod("p", "b"));
+        let batch = put(&mut files, "a.yaml", pod("p", "a")).unwrap();
+        assert_eq!(batch.changes, []);
+        let text = batch.refusals[0].to_string();
+        assert!(text.contains("a.yaml") && text.contains("b.yaml"), "{text}");
+        let batch = remove(&mut files, "b.yaml").unwrap();
+        assert_eq!(label(&batch), Some("a".into()));
+        assert_eq!(batch.refusals, []);
+    }
+
+    #[test]
+    fn hidden_files_and_other_extensions_are_not_read() {
+        assert!(is_candidate(Path::new("/d/a.yaml")) && is_candidate(Path::new("/d/a.json")));
+        for path in ["/d/.a.yaml.swp", "/d/.hidden.yaml", "/d/..data", "/d/a.yaml~", "/d/README"] {
+            assert!(!is_candidate(Path::new(path)), "{path}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ use crate::{
     containers::{Init, InspectError, Root, cgroup::CgroupError},
     lower::{LowerError, lower},
     maps::{InstallError, MapsError, Residue, Slot},
-    registry::{Kernel, Registry, Stopped},
+    registry::{InForce, Kernel, Registry, Stopped},
 };
 
 /// A rule set that this agent can enforce.
@@ -73,22 +73,8 @@ pub enum ApplyError {
         not_after: u64,
     },
     /// Not newer than the set in force.
-    #[error(
-        "{target}: generation {offered} ({offered_digest}) does not follow generation {in_force} \
-         ({in_force_digest}), which is in force"
-    )]
-    Stale {
-        /// The container by name.
-        target: Target,
-        /// Generation that was sent.
-        offered: Generation,
-        /// Its digest.
-        offered_digest: Digest,
-        /// Generation in force.
-        in_force: Generation,
-        /// Its digest.
-        in_force_digest: Digest,
-    },
+    #[error(transparent)]
+    Stale(Box<StaleRuleSet>),
     /// The rules and the container's mounts do not go together.
     #[error(transparent)]
     Lower(#[from] LowerError),
@@ -107,6 +93,21 @@ pub enum ApplyError {
     /// Nothing is enforced here.
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+/// A rule set that does not follow the one in force.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{target}: generation {} ({}) does not follow generation {} ({}), which is in force",
+    offered.generation, offered.digest, in_force.generation, in_force.digest
+)]
+pub struct StaleRuleSet {
+    /// The container by name.
+    pub target: Target,
+    /// The set that was sent.
+    pub offered: InForce,
+    /// The set in force.
+    pub in_force: InForce,
 }
 
 /// A container that has a slot in the kernel.
@@ -195,7 +196,9 @@ fn check_supported(rules: &RuleSet) -> Result<(), ApplyError> {
 mod tests {
     use std::num::NonZeroU64;
 
-    use policy_model::{Action, Category, Match, Object, Options, PathObject, Rule, RuleId, RulePath};
+    use policy_model::{
+        Action, Category, Match, Object, Options, PathObject, Rule, RuleId, RulePath,
+    };
 
     use super::*;
 

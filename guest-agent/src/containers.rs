@@ -107,10 +107,7 @@ impl Role {
             ])?,
             pod: need(["io.kubernetes.cri.sandbox-name", "io.kubernetes.cri-o.KubeName"])?,
             // CRI-O passes no uid: its target matches by name alone.
-            pod_uid: annotations
-                .get("io.kubernetes.cri.sandbox-uid")
-                .cloned()
-                .unwrap_or_default(),
+            pod_uid: annotations.get("io.kubernetes.cri.sandbox-uid").cloned().unwrap_or_default(),
             container_name: String::new(),
         };
         if kind == "sandbox" {
@@ -156,7 +153,10 @@ mod tests {
             ("io.kubernetes.cri.sandbox-uid", "u-1"),
         ]));
         let Ok(Role::Workload(target)) = role else { panic!("{role:?}") };
-        assert_eq!((target.to_string().as_str(), target.pod_uid.as_str()), ("prod/shop-0/web", "u-1"));
+        assert_eq!(
+            (target.to_string().as_str(), target.pod_uid.as_str()),
+            ("prod/shop-0/web", "u-1")
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::{
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use policy_model::{
@@ -16,6 +17,14 @@ use crate::{
     containers::{ContainerId, Init, Role},
     registry::{self, Arrival, Registry, double::KernelDouble},
 };
+
+/// Long enough for anything that a test waits for; short enough to show that it never comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a future yields, if it does at all.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("the test waited in vain")
+}
 
 /// A process that waits, as a container's does at the gate, until it is dropped.
 pub(crate) struct Waiting(Child);

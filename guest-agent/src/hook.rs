@@ -102,8 +102,7 @@ fn kill(process: &Init, reason: HookError) -> HookError {
 
 fn ask(args: &HookArgs, request: &Request) -> Result<(), HookError> {
     let frame = lifecycle::encode(request)?;
-    let failed =
-        |source| HookError::Agent { socket: args.socket.display().to_string(), source };
+    let failed = |source| HookError::Agent { socket: args.socket.display().to_string(), source };
     let body = exchange(&args.socket, &frame, args.deadline).map_err(failed)?;
     match lifecycle::decode_reply(&body)? {
         Answer::Proceed { .. } => Ok(()),

@@ -261,10 +261,5 @@ fn process_of(facts: &Facts) -> Result<Process, InvalidFrame> {
     if !(2..=i32::MAX.unsigned_abs()).contains(&pid) {
         return Err(InvalidFrame::Pid(pid));
     }
-    Ok(Process {
-        pid,
-        pid_ns: facts.pid_ns,
-        mnt_ns: facts.mnt_ns,
-        cgroup: facts.cgroup.clone(),
-    })
+    Ok(Process { pid, pid_ns: facts.pid_ns, mnt_ns: facts.mnt_ns, cgroup: facts.cgroup.clone() })
 }

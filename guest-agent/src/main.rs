@@ -28,7 +28,12 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Hook(args) => Ok(hook::run(args)?),
         Command::SelfTest => Ok(self_test::child()?),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "kadapter-agent", &mut io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Args::command(),
+                "kadapter-agent",
+                &mut io::stdout(),
+            );
             Ok(())
         }
     }

@@ -17,6 +17,9 @@ use rustix::mount::{MountFlags, mount};
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 const SECURITYFS_MAGIC: i64 = 0x7363_6673;
 
+/// Where every guest has its bpffs.
+const BPF_FS: &str = "/sys/fs/bpf";
+
 /// A kernel file system and its usual place.
 struct Needed {
     fs_type: &'static str,
@@ -26,7 +29,7 @@ struct Needed {
 }
 
 const NEEDED: [Needed; 2] = [
-    Needed { fs_type: "bpf", magic: BPF_FS_MAGIC, point: "/sys/fs/bpf", data: c"mode=0700" },
+    Needed { fs_type: "bpf", magic: BPF_FS_MAGIC, point: BPF_FS, data: c"mode=0700" },
     Needed {
         fs_type: "securityfs",
         magic: SECURITYFS_MAGIC,
@@ -70,15 +73,11 @@ pub enum MountError {
 /// If the agent is not in PID 1's mount namespace, or a mount fails.
 pub fn prepare(pins: &Path) -> Result<(), MountError> {
     check_namespace()?;
-    for needed in NEEDED {
-        needed.mount()?;
-    }
     let parent = pins.parent().unwrap_or(pins);
-    if magic_of(parent) == Some(BPF_FS_MAGIC) {
-        Ok(())
-    } else {
-        Err(MountError::NotInBpffs(pins.to_owned()))
+    if !parent.starts_with(BPF_FS) && magic_of(parent) != Some(BPF_FS_MAGIC) {
+        return Err(MountError::NotInBpffs(pins.to_owned()));
     }
+    NEEDED.iter().try_for_each(Needed::mount)
 }
 
 fn check_namespace() -> Result<(), MountError> {
@@ -113,8 +112,7 @@ impl Needed {
 }
 
 fn magic_of(path: &Path) -> Option<i64> {
-    let magic = rustix::fs::statfs(path).ok()?.f_type;
-    Some(magic)
+    Some(rustix::fs::statfs(path).ok()?.f_type)
 }
 
 #[cfg(test)]

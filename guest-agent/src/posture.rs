@@ -84,7 +84,9 @@ impl Unfit {
             }
             Self::Mounts(_) => "mount bpffs and securityfs, or build the guest kernel with them",
             Self::Load(_) => "compare the guest kernel's configuration with Kadapter's fragment",
-            Self::SelfTest(_) => "compare the guest kernel's configuration with Kadapter's fragment",
+            Self::SelfTest(_) => {
+                "compare the guest kernel's configuration with Kadapter's fragment"
+            }
         }
     }
 }

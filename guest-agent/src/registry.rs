@@ -134,10 +134,7 @@ impl Registry {
     ///
     /// # Errors
     /// If nothing is enforced here.
-    pub async fn announce(
-        &self,
-        arrival: Arrival,
-    ) -> Result<oneshot::Receiver<Verdict>, Stopped> {
+    pub async fn announce(&self, arrival: Arrival) -> Result<oneshot::Receiver<Verdict>, Stopped> {
         let (reply, verdict) = oneshot::channel();
         self.send(Command::Announce(Box::new(arrival), reply)).await?;
         Ok(verdict)

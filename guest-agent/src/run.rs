@@ -5,7 +5,7 @@
 //! tasks. If the programs cannot be loaded or proved, the agent stays and refuses: a guest without
 //! an agent would say less. Links and maps are pinned, so enforcement goes on after it.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{io::IsTerminal as _, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 use aya::maps::{MapData, RingBuf};
@@ -42,7 +42,11 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// If a socket cannot be opened or a part fails.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
     tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_ansi(std::io::stderr().is_terminal())
+                .with_writer(std::io::stderr),
+        )
         .with(args.log.clone())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server, transport::server::Router};
 
-pub use incoming::{Listener, ListenError};
+pub use incoming::{ListenError, Listener};
 
 use crate::{apply, events::Events, posture::Posture, registry::Registry};
 
@@ -139,10 +139,7 @@ impl Guest for GuestService {
         }))
     }
 
-    async fn apply(
-        &self,
-        request: Request<Streaming<Chunk>>,
-    ) -> Result<Response<Applied>, Status> {
+    async fn apply(&self, request: Request<Streaming<Chunk>>) -> Result<Response<Applied>, Status> {
         self.check_posture()?;
         let envelope = collect(request.into_inner()).await?;
         let applied = apply::apply(&self.registry, &envelope).await;
@@ -206,10 +203,7 @@ impl Guest for GuestService {
 
     type IndexStream = ReceiverStream<Result<IndexEntry, Status>>;
 
-    async fn index(
-        &self,
-        _: Request<IndexRequest>,
-    ) -> Result<Response<Self::IndexStream>, Status> {
+    async fn index(&self, _: Request<IndexRequest>) -> Result<Response<Self::IndexStream>, Status> {
         Err(Status::unimplemented("this agent does not index file systems yet"))
     }
 }
@@ -228,10 +222,7 @@ impl GuestService {
     }
 
     /// Replies of a watcher that runs until its reader, its source or the agent ends.
-    fn stream<T, W>(
-        &self,
-        watch: impl FnOnce(mpsc::Sender<T>) -> W,
-    ) -> Response<ReceiverStream<T>>
+    fn stream<T, W>(&self, watch: impl FnOnce(mpsc::Sender<T>) -> W) -> Response<ReceiverStream<T>>
     where
         T: Send + 'static,
         W: Future<Output = ()> + Send + 'static,
@@ -256,7 +247,9 @@ async fn collect(mut chunks: Streaming<Chunk>) -> Result<Vec<u8>, Status> {
         let chunk = chunk?.data;
         if envelope.len() + chunk.len() > MAX_ENVELOPE_BYTES {
             let most = MAX_ENVELOPE_BYTES;
-            return Err(Status::invalid_argument(format!("the envelope has more than {most} bytes")));
+            return Err(Status::invalid_argument(format!(
+                "the envelope has more than {most} bytes"
+            )));
         }
         envelope.extend(chunk);
     }

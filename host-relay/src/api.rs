@@ -49,13 +49,14 @@ pub async fn serve(
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(SERVICE, tonic_health::ServingStatus::Serving).await;
+    let (listener, _file) = listener.into_parts();
     let relay = RelayServer::new(service::RelayService::new(views, hub, stop.clone()));
     Server::builder()
         .add_service(relay)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener.into_inner()), stop.wait())
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.wait())
         .await?;
     Ok(())
 }

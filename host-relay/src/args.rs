@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use kubesmith::{compile::parse_posture, harden::Level};
 use policy_model::{Posture, Postures};
@@ -140,6 +140,14 @@ impl Args {
     }
 }
 
+/// A completion script.
+#[must_use]
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "kadapter-relay", &mut script);
+    script
+}
+
 fn unix_path(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("unix://") {
         Some(path) if path.starts_with('/') => Ok(path.into()),
@@ -153,8 +161,6 @@ fn posture(text: &str) -> Result<Posture, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parsed(args: &[&str]) -> Result<Args, clap::Error> {

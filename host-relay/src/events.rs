@@ -51,13 +51,12 @@ impl Hub {
 
     /// Passes a report on; waits while the sink is full.
     pub async fn report(&self, report: Report) {
-        let text = line(&report);
-        // Without a watcher nobody misses it.
-        let _ = self.watchers.send(Arc::new(report));
         if let Some(lines) = &self.lines {
             // The sink ends only after all sessions.
-            let _ = lines.send(text).await;
+            let _ = lines.send(line(&report)).await;
         }
+        // Without a watcher nobody misses it.
+        let _ = self.watchers.send(Arc::new(report));
     }
 
     /// Reports from now on.

@@ -108,11 +108,9 @@ impl Index {
             affected.extend(self.concerned(&object));
         }
         if batch.refusals != self.refusals {
-            let held = self.places().filter(|(_, target)| self.held(target).is_some());
-            affected.extend(held.map(|(address, target)| (address.clone(), target.clone())));
+            affected.extend(self.held_places());
             self.refusals = batch.refusals;
-            let held = self.places().filter(|(_, target)| self.held(target).is_some());
-            affected.extend(held.map(|(address, target)| (address.clone(), target.clone())));
+            affected.extend(self.held_places());
         }
         affected
     }
@@ -218,6 +216,11 @@ impl Index {
             }
             Scope::Everything => true,
         })
+    }
+
+    fn held_places(&self) -> Vec<Place> {
+        let held = self.places().filter(|(_, target)| self.held(target).is_some());
+        held.map(|(address, target)| (address.clone(), target.clone())).collect()
     }
 
     fn places(&self) -> impl Iterator<Item = (&Address, &Target)> {

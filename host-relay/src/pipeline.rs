@@ -4,6 +4,8 @@
 //! The inputs of one container flow in, its rule set with provenance and findings flows out, or the
 //! reason why there is none. It decides nothing itself: each stage is `kubesmith`'s.
 
+use std::collections::BTreeSet;
+
 use kubesmith::{
     Code, EffectivePolicy, Finding, PolicyRef,
     compile::{CompileError, Compiled, compile, postures},
@@ -13,7 +15,7 @@ use kubesmith::{
     select::{Enrolment, enrolment},
     verify::{Verdict, Verified, verify},
 };
-use policy_model::{Postures, eval::UnsupportedRule};
+use policy_model::{Postures, RuleId, eval::UnsupportedRule};
 
 use crate::index::Inputs;
 
@@ -44,7 +46,9 @@ pub enum PipelineError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// A level cannot be had.
-    #[error("KubeArmorPolicy {policy}: {source}")]
+    #[error(
+        "KubeArmorPolicy {policy}: annotation kadapter.io/level, its own or its namespace's: {source}"
+    )]
     Level {
         /// The policy.
         policy: PolicyRef,
@@ -99,15 +103,14 @@ fn bypasses(
     hardened: &[EffectivePolicy],
     postures: Postures,
 ) -> Result<Vec<Finding>, UnsupportedRule> {
-    let open = verify(hardened, postures)?;
-    let is_open = |found: &Verified| {
-        open.iter().any(|other| {
-            other.rule == found.rule && matches!(other.verdict, Verdict::Bypassed { .. })
-        })
-    };
+    let open: BTreeSet<RuleId> = verify(hardened, postures)?
+        .into_iter()
+        .filter(|found| matches!(found.verdict, Verdict::Bypassed { .. }))
+        .map(|found| found.rule)
+        .collect();
     let finding = |found: Verified| {
         let Verdict::Bypassed { counter_example } = &found.verdict else { return None };
-        let (code, message) = if is_open(&found) {
+        let (code, message) = if open.contains(&found.rule) {
             (
                 Code::Bypass,
                 "the program still runs under another name; use level `base`, and block \

@@ -92,7 +92,7 @@ impl Reconciler {
     fn take_containers(&mut self, (address, containers): ContainersReport) {
         let affected = self.index.set_containers(address.clone(), containers.clone());
         if let Some(desired) = self.outputs.desired.get(&address) {
-            // Sessions ask for what they have; what is left out here is only memory.
+            // Nobody needs to hear of it: sessions look only at the containers that they have.
             desired.send_if_modified(|desired| {
                 let gone = desired.keys().any(|target| !containers.contains(target));
                 if gone {

@@ -6,7 +6,12 @@
 //!                                   ^--------containers----'  '--reports--> hub --> file, API
 //! ```
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -116,8 +121,6 @@ pub async fn run(config: Config, stopped: impl Future<Output = ()>) -> Result<()
     {
         warn!("events are left unwritten");
     }
-    // Only our own: a relay that could not bind has returned above.
-    let _ = std::fs::remove_file(&api);
     outcome
 }
 
@@ -138,7 +141,7 @@ impl Tasks {
         let policies = watch::Sender::new(Arc::default());
         let mut views = Views { sandboxes: Vec::new(), policies: policies.subscribe() };
         let mut desired_of = BTreeMap::new();
-        for address in sandboxes {
+        for address in sandboxes.into_iter().collect::<BTreeSet<_>>() {
             let desired = watch::Sender::new(Arc::default());
             let view = watch::Sender::new(SandboxView::new(address.clone()));
             views

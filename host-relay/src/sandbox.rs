@@ -5,11 +5,15 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
-use kadapter_proto::guest::v1 as pb;
+use kadapter_proto::{guest::v1 as pb, policy::v1 as policy};
 use policy_model::{Digest, Generation, Target, wire};
 
 /// Port of the agent in a guest.
 pub const AGENT_PORT: u32 = 1034;
+
+/// Containers of one guest that are followed, ended ones with rule sets included. The engine has 256
+/// slots; a guest that names more invents them.
+pub const MAX_TARGETS: usize = 1024;
 
 /// Where the agent of a sandbox is reached; also the sandbox's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +86,12 @@ pub enum InvalidReport {
     /// A target that Kubernetes could not have named.
     #[error(transparent)]
     Target(#[from] wire::InvalidRuleSet),
+    /// A name that would forge lines of the log.
+    #[error("a name of a container has control characters: {0:?}")]
+    Name(String),
+    /// More containers than a guest can have.
+    #[error("the guest names more than {MAX_TARGETS} containers")]
+    TooMany,
 }
 
 // === impl Address ===
@@ -153,10 +163,13 @@ impl Containers {
             }
         };
         let container = Container {
-            target: wire::target_from_wire(change.target.unwrap_or_default())?,
+            target: target(change.target)?,
             state,
             in_force: in_force(change.generation, &change.digest)?,
         };
+        if self.by_id.len() >= MAX_TARGETS && !self.by_id.contains_key(&change.container_id) {
+            return Err(InvalidReport::TooMany);
+        }
         let slot = self.by_id.entry(change.container_id).insert_entry(container);
         Ok(Some(slot.into_mut()))
     }
@@ -165,6 +178,21 @@ impl Containers {
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Container)> {
         self.by_id.iter().map(|(id, container)| (id.as_str(), container))
     }
+}
+
+/// A container's name as messages carry it.
+///
+/// # Errors
+/// If Kubernetes could not have given it.
+pub fn target(message: Option<policy::Target>) -> Result<Target, InvalidReport> {
+    let target = wire::target_from_wire(message.unwrap_or_default())?;
+    let Target { namespace, pod, pod_uid, container_name } = &target;
+    for name in [namespace, pod, pod_uid, container_name] {
+        if name.chars().any(char::is_control) {
+            return Err(InvalidReport::Name(name.clone()));
+        }
+    }
+    Ok(target)
 }
 
 /// Generation and digest as messages carry them; an empty digest is nothing in force.
@@ -218,6 +246,24 @@ mod tests {
         assert!(containers.update(change("a", pb::ContainerState::Waiting)).unwrap().is_some());
         assert!(containers.update(change("a", pb::ContainerState::Exited)).unwrap().is_none());
         assert_eq!(containers, Containers::default());
+    }
+
+    #[test]
+    fn a_name_with_control_characters_is_an_error() {
+        let mut forged = change("a", pb::ContainerState::Waiting);
+        forged.target = Some(policy::Target { pod: "a\nb".into(), ..policy::Target::default() });
+        assert!(matches!(Containers::default().update(forged), Err(InvalidReport::Name(_))));
+    }
+
+    #[test]
+    fn an_invented_number_of_containers_is_an_error() {
+        let mut containers = Containers::default();
+        for number in 0..MAX_TARGETS {
+            let change = change(&number.to_string(), pb::ContainerState::Waiting);
+            assert!(containers.update(change).is_ok());
+        }
+        let more = change("more", pb::ContainerState::Waiting);
+        assert!(matches!(containers.update(more), Err(InvalidReport::TooMany)));
     }
 
     #[test]

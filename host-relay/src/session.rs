@@ -9,13 +9,13 @@
 mod connection;
 mod guest_events;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use kadapter_proto::guest::v1::{HandshakeReply, HandshakeRequest, guest_client::GuestClient};
 use policy_model::eval::SUPPORTED;
 use tokio::sync::{mpsc, watch};
-use tonic::{Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -55,12 +55,14 @@ pub enum SessionError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A call failed.
-    #[error("{call} fails: {}", .source.message())]
+    #[error("{call} fails: {code}: {message}")]
     Call {
         /// Which.
         call: &'static str,
+        /// Kind of failure.
+        code: Code,
         /// Why.
-        source: Box<Status>,
+        message: String,
     },
     /// A call was not answered.
     #[error("{0} is not answered within {CALL_DEADLINE:?}")]
@@ -85,23 +87,23 @@ struct Memory {
     boot_id: String,
     /// Last event seen of this boot.
     sequence: u64,
+    /// Whether the guest answered since the last loss.
+    reached: bool,
 }
 
-/// Runs until it is dropped.
+/// Runs until the reconciler is gone.
 pub async fn run(mut session: Session) {
     let mut memory = Memory::default();
     let mut delays = back_off();
     loop {
-        let mut reached = false;
-        let error = match session.once(&mut memory, &mut reached).await {
-            Ok(()) => SessionError::Stopping,
-            Err(error) => error,
-        };
+        let ended = session.once(&mut memory).await;
+        let Err(error) = ended else { return };
         session.show_loss(&error);
-        if matches!(error, SessionError::Stopping) {
+        let no_containers = (session.address.clone(), BTreeSet::new());
+        if session.containers.send(no_containers).await.is_err() {
             return;
         }
-        if reached {
+        if std::mem::take(&mut memory.reached) {
             delays = back_off();
         }
         tokio::time::sleep(delays.next().unwrap_or(MAX_DELAY)).await;
@@ -111,28 +113,29 @@ pub async fn run(mut session: Session) {
 // === impl Session ===
 
 impl Session {
-    async fn once(&mut self, memory: &mut Memory, reached: &mut bool) -> Result<(), SessionError> {
-        let channel = connect(&self.address).await?;
-        let mut client = GuestClient::new(channel);
+    /// One connection, from dialling to its loss. Ends well only if the relay stops.
+    async fn once(&mut self, memory: &mut Memory) -> Result<(), SessionError> {
+        let mut client = GuestClient::new(connect(&self.address).await?);
         let guest = handshake(&mut client).await?;
-        *reached = true;
+        memory.reached = true;
         if guest.boot_id != memory.boot_id {
             // Another guest: its events begin at 1 again.
-            *memory = Memory { boot_id: guest.boot_id.clone(), sequence: 0 };
+            memory.boot_id.clone_from(&guest.boot_id);
+            memory.sequence = 0;
         }
-        info!(
-            version = guest.version,
-            boot_id = guest.boot_id,
-            kernel = guest.kernel_release,
-            "connected"
-        );
+        let HandshakeReply { version, features, boot_id, kernel_release } = guest;
+        info!(version, boot_id, kernel = kernel_release, "connected");
         self.view.send_modify(|view| {
             view.connected = true;
             view.error.clear();
-            view.guest_version.clone_from(&guest.version);
-            view.boot_id.clone_from(&guest.boot_id);
+            view.guest_version = version;
+            view.boot_id = boot_id;
         });
-        connection::Connection::new(self, client, guest.features).run(&mut memory.sequence).await
+        let connection = connection::Connection::new(self, client, features);
+        match connection.run(&mut memory.sequence).await {
+            Err(SessionError::Stopping) => Ok(()),
+            ended => ended,
+        }
     }
 
     fn show_loss(&self, error: &SessionError) {
@@ -168,11 +171,11 @@ async fn answered<T>(
 ) -> Result<T, SessionError> {
     let reply = tokio::time::timeout(CALL_DEADLINE, future).await;
     let reply = reply.map_err(|_| SessionError::Silent(call))?;
-    reply.map(tonic::Response::into_inner).map_err(|source| failed(call, source))
+    reply.map(tonic::Response::into_inner).map_err(|status| failed(call, &status))
 }
 
-fn failed(call: &'static str, source: Status) -> SessionError {
-    SessionError::Call { call, source: Box::new(source) }
+fn failed(call: &'static str, status: &Status) -> SessionError {
+    SessionError::Call { call, code: status.code(), message: status.message().into() }
 }
 
 fn back_off() -> impl Iterator<Item = Duration> {

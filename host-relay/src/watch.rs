@@ -44,7 +44,7 @@ pub enum Change {
 pub struct Refusal {
     /// The file.
     pub origin: String,
-    /// Number of the document in it, from 1; none if the file as a whole is meant.
+    /// Number of the document in it, from 1, empty ones not counted; none for the file as a whole.
     pub document: Option<usize>,
     /// The object, as far as it can be told.
     pub object: Option<ObjectRef>,

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The rigs that the suites run on: slow artefacts, the VM, containers in it.
+//! The rigs that the suites run on: slow artefacts, the VM, containers in it, a whole node.
 
 pub mod apt;
 pub mod cache;
+pub mod demo;
 pub mod kernel;
+pub mod node;
+pub mod prerequisites;
 pub mod rootfs;
 pub mod step;
+pub mod suites;
 pub mod tools;
 pub mod vm;

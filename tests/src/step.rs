@@ -63,6 +63,11 @@ pub fn step<T>(title: &str, work: impl FnOnce(&Step) -> Result<T>) -> Result<T> 
     }
 }
 
+/// From now on prints plain lines, on a terminal too. To be called before the first step.
+pub fn be_plain() {
+    console::be_plain();
+}
+
 /// A line for the person at the console, outside any step.
 pub fn say(text: &str) {
     console::print(text);
@@ -79,11 +84,13 @@ impl Step {
     /// Runs a child to its end with its output in the step's log. Fails unless it exits with 0.
     pub fn run(&self, command: &mut Command) -> Result<()> {
         let program = command.get_program().to_string_lossy().into_owned();
-        let log = self.log()?;
         let mut tail = VecDeque::with_capacity(TAIL_LINES);
-        writeln!(&log.file, "+ {command:?}").context("writing the step's log")?;
-        let status = self.follow(command, &log.file, &mut tail);
-        let status = status.with_context(|| format!("running {program}"))?;
+        let status = self.follow(command, |line| {
+            if tail.len() == TAIL_LINES {
+                tail.pop_front();
+            }
+            tail.push_back(line.to_owned());
+        })?;
         if !status.success() {
             let tail = tail.into_iter().collect::<String>();
             bail!("{program} failed ({status}):\n{tail}");
@@ -91,12 +98,28 @@ impl Step {
         Ok(())
     }
 
-    /// Copies what the child prints to the log, the console and the tail until it closes both.
-    fn follow(
+    /// Runs a child to its end with its output in the step's log, and returns that output. Fails
+    /// only if it cannot be run: what its exit status means is the caller's business.
+    pub fn capture(&self, command: &mut Command) -> Result<(ExitStatus, String)> {
+        let mut output = String::new();
+        let status = self.follow(command, |line| output.push_str(line))?;
+        Ok((status, output))
+    }
+
+    fn follow(&self, command: &mut Command, keep: impl FnMut(&str)) -> Result<ExitStatus> {
+        let log = self.log()?;
+        writeln!(&log.file, "+ {command:?}").context("writing the step's log")?;
+        let status = self.copy(command, &log.file, keep);
+        status.with_context(|| format!("running {}", command.get_program().to_string_lossy()))
+    }
+
+    /// Copies what the child prints to the log, the console and the caller until it closes both
+    /// of its streams.
+    fn copy(
         &self,
         command: &mut Command,
         mut log: &File,
-        tail: &mut VecDeque<String>,
+        mut keep: impl FnMut(&str),
     ) -> io::Result<ExitStatus> {
         let (reader, writer) = io::pipe()?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
@@ -111,10 +134,7 @@ impl Step {
             log.write_all(&line)?;
             let text = String::from_utf8_lossy(&line);
             self.note(text.trim());
-            if tail.len() == TAIL_LINES {
-                tail.pop_front();
-            }
-            tail.push_back(text.into_owned());
+            keep(&text);
             line.clear();
         }
         child.wait()
@@ -170,6 +190,17 @@ mod tests {
         fs::remove_file(path).unwrap();
         assert!(log.contains("seq 1 100"), "the log names the command: {log}");
         assert_eq!(log.lines().count(), 102);
+    }
+
+    #[test]
+    fn captured_output_is_whole_whatever_the_status() {
+        let captured = step("capturing", |step| {
+            step.capture(Command::new("sh").args(["-c", "seq 1 100; echo end >&2; exit 3"]))
+        });
+        let (status, output) = captured.unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(output.lines().count(), 101);
+        assert!(output.ends_with("\n100\nend\n"), "{output}");
     }
 
     #[test]

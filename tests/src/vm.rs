@@ -32,9 +32,9 @@ use guest_init::protocol::{CONTROL_PORT, FAILED_MARKER, READY_MARKER, Request};
 pub use guest_init::protocol::{Bytes, End, Exec, Output, Spawn};
 
 pub use self::console::Console;
-pub use self::guest_build::static_program;
 pub use self::initramfs::GuestFile;
 pub use self::kernel::KernelChoice;
+pub use self::programs::{host_program, static_program};
 
 use self::kernel::BootKernel;
 use self::places::Scratch;
@@ -43,12 +43,12 @@ use self::qemu::{Image, Sockets};
 
 mod console;
 mod control;
-mod guest_build;
 mod guest_tools;
 mod initramfs;
 mod kernel;
 mod places;
 pub mod process;
+mod programs;
 mod qemu;
 mod requests;
 
@@ -143,7 +143,7 @@ impl Vm {
         let scratch = Scratch::new()?;
         let initrd = scratch.join("initrd");
         write_initrd(&initrd, &kernel, &config.files)?;
-        let logs = guest_build::target_directory().join("vm-logs");
+        let logs = programs::target_directory().join("vm-logs");
         let logs = places::log_directory(&logs, &config.name)?;
         let sockets = Sockets { vhost: scratch.join("vh.sock"), hybrid: scratch.join("v.sock") };
 

@@ -48,18 +48,30 @@ static __always_inline void emit_arguments(struct abi_event *e, struct task_stru
 		e->argv_len = len;
 }
 
+/* Number of a process in its own pid namespace, the last of `numbers`. */
+static __always_inline __u32 own_pid(struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	__u64 level = BPF_CORE_READ(pid, level);
+	__u32 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
+	return number;
+}
+
 static __always_inline void emit_task(struct abi_event *e)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct task_struct *parent = task->real_parent;
-	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
-	__u32 level = BPF_CORE_READ(pid, level);
 	struct tty_struct *tty = BPF_CORE_READ(task, signal, tty);
 
 	e->pid = bpf_get_current_pid_tgid() >> 32;
 	e->ppid = BPF_CORE_READ(parent, tgid);
 	e->uid = bpf_get_current_uid_gid();
-	bpf_core_read(&e->container_pid, sizeof(e->container_pid), &pid->numbers[level].nr);
+	e->container_pid = own_pid(task);
 	bpf_get_current_comm(e->comm, sizeof(e->comm));
 	e->tty[0] = 0;
 	if (tty)

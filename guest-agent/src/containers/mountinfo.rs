@@ -93,7 +93,8 @@ fn visible(lines: &[MountLine]) -> Result<Vec<&MountLine>, InvalidMountInfo> {
         children.entry(line.parent).or_default().push(line);
     }
     let is_top = |line: &&MountLine| {
-        line.point == "/" && !lines.iter().any(|other| other.id == line.parent && other.id != line.id)
+        line.point == "/"
+            && !lines.iter().any(|other| other.id == line.parent && other.id != line.id)
     };
     let top = lines.iter().find(is_top).ok_or_else(|| InvalidMountInfo::NoRoot("/".into()))?;
     let mut reached = Vec::new();
@@ -110,9 +111,9 @@ fn visible(lines: &[MountLine]) -> Result<Vec<&MountLine>, InvalidMountInfo> {
 
 /// A mount below the point of another that lies on the same one was covered by it.
 fn is_hidden(line: &MountLine, siblings: &[&MountLine]) -> bool {
-    siblings.iter().any(|other| {
-        strip(&line.point, &other.point).is_some_and(|rest| !rest.is_empty())
-    })
+    siblings
+        .iter()
+        .any(|other| strip(&line.point, &other.point).is_some_and(|rest| !rest.is_empty()))
 }
 
 fn mount(line: &MountLine, root: String, point: &str) -> Result<Mount, InvalidMountInfo> {
@@ -168,8 +169,9 @@ fn text(field: &[u8]) -> Result<String, InvalidMountInfo> {
         bytes.push(escaped.unwrap_or(*first));
         rest = if escaped.is_some() { &tail[3..] } else { tail };
     }
-    String::from_utf8(bytes)
-        .map_err(|error| InvalidMountInfo::NotUtf8(String::from_utf8_lossy(error.as_bytes()).into()))
+    String::from_utf8(bytes).map_err(|error| {
+        InvalidMountInfo::NotUtf8(String::from_utf8_lossy(error.as_bytes()).into())
+    })
 }
 
 fn octal(digits: &[u8]) -> Option<u8> {

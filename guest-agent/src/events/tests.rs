@@ -124,7 +124,10 @@ fn a_watcher_that_comes_back_gets_the_rest_and_the_number_of_those_gone() {
         journal.record(event());
     }
     let rest = journal.since(1030);
-    assert_eq!(rest.iter().map(|event| event.sequence).collect::<Vec<_>>(), [1031, 1032, 1033, 1034]);
+    assert_eq!(
+        rest.iter().map(|event| event.sequence).collect::<Vec<_>>(),
+        [1031, 1032, 1033, 1034]
+    );
     assert_eq!(rest[0].dropped_before, 0);
     let all = journal.since(4);
     assert_eq!((all.len(), all[0].sequence, all[0].dropped_before), (1024, 11, 6));

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    fixtures::{Waiting, accepted, id, registry, rules},
+    fixtures::{Waiting, accepted, id, registry, rules, within},
     lifecycle::{Event, Facts, Request},
     registry::{State, double::KernelDouble},
 };
@@ -65,7 +65,7 @@ impl Rig {
         let reached = view.wait_for(|view| {
             view.by_id(&id("c1")).is_some_and(|container| container.state == state)
         });
-        timeout(LONG, reached).await.unwrap().unwrap();
+        within(reached).await.unwrap();
     }
 }
 
@@ -139,10 +139,11 @@ async fn what_is_no_request_is_refused_with_the_reason() {
     assert!(reason_of(&answer).contains("cannot be decoded"), "{answer:?}");
     let answer = rig.send(&u32::MAX.to_be_bytes()).await;
     assert!(reason_of(&answer).contains("the protocol allows"), "{answer:?}");
-    let mut request = create(&Waiting::spawn(), "prod");
+    let process = Waiting::spawn();
+    let mut request = create(&process, "prod");
     request.container.annotations.clear();
     assert!(reason_of(&rig.ask(&request).await).contains("container-type"));
-    request = create(&Waiting::spawn(), "prod");
+    request = create(&process, "prod");
     request.container.mnt_ns = Some(1);
     assert!(reason_of(&rig.ask(&request).await).contains("mount namespace"));
 }
@@ -161,12 +162,12 @@ async fn the_end_of_a_container_is_seen_without_the_runtime() {
     rig.state_is(State::Exited).await;
     let mut view = rig.registry.view();
     let gone = view.wait_for(|view| view.by_id(&id("c1")).is_some_and(|it| it.slot.is_none()));
-    timeout(LONG, gone).await.unwrap().unwrap();
+    within(gone).await.unwrap();
     let remove = Request { event: Event::Remove, ..create(&process, "prod") };
     assert!(matches!(rig.ask(&remove).await, Answer::Proceed { .. }));
     let mut view = rig.registry.view();
     let gone = view.wait_for(|view| view.containers.is_empty());
-    timeout(LONG, gone).await.unwrap().unwrap();
+    within(gone).await.unwrap();
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ fn a_container_that_may_run_is_left_alone() {
     assert_eq!(facts.rootfs.as_deref(), rootfs.to_str());
     assert_eq!((facts.pid, facts.sandbox_id.as_str()), (Some(rig.process.pid()), "s1"));
     assert!(facts.mnt_ns.is_some() && facts.pid_ns.is_some() && facts.cgroup.is_some());
-    assert_eq!(facts.annotations.len(), 1, "only what the agent reads is sent");
+    assert_eq!(facts.annotations.len(), 2, "only what the agent reads is sent");
 }
 
 #[test]

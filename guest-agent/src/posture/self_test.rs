@@ -198,7 +198,8 @@ mod tests {
     #[test]
     fn the_rules_block_the_binary_as_file_and_as_program() {
         let rules = blocking(RulePath::new("/usr/bin/kadapter-agent").unwrap());
-        let blocked: Vec<_> = rules.rules().iter().map(|rule| (rule.category, rule.action)).collect();
+        let blocked: Vec<_> =
+            rules.rules().iter().map(|rule| (rule.category, rule.action)).collect();
         assert_eq!(blocked, [(Category::File, Action::Block), (Category::Process, Action::Block)]);
     }
 

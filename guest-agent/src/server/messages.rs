@@ -35,9 +35,8 @@ pub(super) fn posture(posture: &Posture) -> pb::PostureState {
 pub(super) fn targets(view: &View) -> Vec<pb::TargetStatus> {
     let ruled = view.containers.iter().filter(|it| it.in_force.is_some());
     let ruled: Vec<_> = ruled.filter(|it| it.state != State::Exited).collect();
-    let is_bound = |target| {
-        ruled.iter().any(|it| crate::registry::same_container(&it.target, target))
-    };
+    let is_bound =
+        |target| ruled.iter().any(|it| crate::registry::same_container(&it.target, target));
     let held = view.held.iter().filter(|(target, _)| !is_bound(target));
     let held = held.map(|(target, in_force)| pb::TargetStatus {
         target: Some(target.clone().into()),
@@ -98,9 +97,5 @@ fn residue(residue: &Residue) -> pb::Residue {
         ResidueReason::Symlink => pb::ResidueReason::Symlink,
         ResidueReason::Unreadable => pb::ResidueReason::Unreadable,
     };
-    pb::Residue {
-        rule_id: residue.rule.0,
-        reason: reason.into(),
-        detail: residue.detail.clone(),
-    }
+    pb::Residue { rule_id: residue.rule.0, reason: reason.into(), detail: residue.detail.clone() }
 }

@@ -25,7 +25,7 @@ fn code_of(error: &ApplyError) -> Code {
         | ApplyError::Option(_)
         | ApplyError::Lower(LowerError::Unsupported(_) | LowerError::UnsupportedOption(_))
         | ApplyError::Expired { .. }
-        | ApplyError::Stale { .. } => Code::FailedPrecondition,
+        | ApplyError::Stale(_) => Code::FailedPrecondition,
         ApplyError::Envelope(_) | ApplyError::RuleSet(_) | ApplyError::Lower(_) => {
             Code::InvalidArgument
         }

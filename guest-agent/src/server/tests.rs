@@ -19,7 +19,7 @@ use tonic_health::pb::{
 use super::*;
 use crate::{
     events,
-    fixtures::{Waiting, accepted, arrival, registry, rules, target},
+    fixtures::{Waiting, accepted, arrival, registry, rules, target, within},
     registry::double::KernelDouble,
 };
 
@@ -43,8 +43,7 @@ async fn rig(posture: Posture) -> Rig {
     // No ring ever comes: subscribers are served all the same.
     let (_, ring) = tokio::sync::oneshot::channel();
     tokio::spawn(collector.run(ring));
-    let service =
-        GuestService { registry: registry.clone(), posture: watched, events, shutdown };
+    let service = GuestService { registry: registry.clone(), posture: watched, events, shutdown };
     tokio::spawn(serve(service, Listener::unix(&socket).unwrap(), pending()));
     let channel = connect(&socket).await;
     Rig { registry, kernel, posture, ends, channel, _directory: directory }
@@ -135,15 +134,15 @@ async fn containers_of_now_come_first_then_changes() {
     let _verdict = rig.registry.announce(arrival("c1", &process)).await.unwrap();
     let mut changes =
         rig.client().watch_containers(WatchContainersRequest {}).await.unwrap().into_inner();
-    let waiting = changes.message().await.unwrap().unwrap();
+    let waiting = within(changes.message()).await.unwrap().unwrap();
     assert_eq!((waiting.state(), waiting.target), (ContainerState::Waiting, Some(target().into())));
     rig.apply(&rules(1)).await.unwrap();
-    let registered = changes.message().await.unwrap().unwrap();
+    let registered = within(changes.message()).await.unwrap().unwrap();
     assert_eq!((registered.state(), registered.generation), (ContainerState::Registered, 1));
     rig.registry.removed(crate::fixtures::id("c1")).await.unwrap();
-    assert_eq!(changes.message().await.unwrap().unwrap().state(), ContainerState::Exited);
+    assert_eq!(within(changes.message()).await.unwrap().unwrap().state(), ContainerState::Exited);
     rig.ends.send_replace(true);
-    assert!(changes.message().await.unwrap().is_none(), "streams end with the agent");
+    assert!(within(changes.message()).await.unwrap().is_none(), "streams end with the agent");
 }
 
 #[tokio::test]
@@ -159,10 +158,10 @@ async fn an_agent_that_refuses_says_so_in_status_health_and_apply() {
     let service = "kadapter.guest.v1.Guest".to_owned();
     let request = HealthCheckRequest { service };
     let mut watch = health.watch(request).await.unwrap().into_inner();
-    let mut last = watch.message().await.unwrap().unwrap().status();
+    let mut last = within(watch.message()).await.unwrap().unwrap().status();
     assert_ne!(last, ServingStatus::Serving);
     rig.posture.send_replace(Posture::Enforcing);
     while last != ServingStatus::Serving {
-        last = watch.message().await.unwrap().unwrap().status();
+        last = within(watch.message()).await.unwrap().unwrap().status();
     }
 }

@@ -4,10 +4,7 @@
 //! A reader that is slow slows only its own stream; what it misses of events is counted, what it
 //! misses of containers it does not need, for the newest state is what it gets.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kadapter_proto::guest::v1 as pb;
 use policy_model::Event;

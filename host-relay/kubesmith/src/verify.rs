@@ -52,7 +52,7 @@ pub fn verify(
     policies: &[EffectivePolicy],
     postures: Postures,
 ) -> Result<Vec<Verified>, UnsupportedRule> {
-    let search = search::Search::new(policies, postures);
+    let search = search::Search::new(policies, postures)?;
     policies
         .iter()
         .flat_map(|policy| &policy.rules)

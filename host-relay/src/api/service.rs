@@ -8,13 +8,17 @@ use kadapter_proto::relay::v1::{
     ListSandboxesRequest, PolicyEvent, WatchEventsRequest, relay_server::Relay,
 };
 use policy_model::{Generation, Target, wire};
-use tokio::sync::broadcast::error::RecvError;
-use tokio_stream::Stream;
+use tokio::sync::{
+    broadcast::{self, error::RecvError},
+    mpsc,
+};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
+use tracing::{Instrument as _, info_span};
 
 use super::to_wire;
 use crate::{
-    events::Hub,
+    events::{Hub, Report},
     pipeline::Plan,
     status::{SandboxViews, Views, Wanted},
     stop::Stop,
@@ -88,31 +92,41 @@ impl Relay for RelayService {
         &self,
         _: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let (sender, receiver) = tokio::sync::mpsc::channel(1);
-        let mut reports = self.hub.watch();
+        let (sender, receiver) = mpsc::channel(1);
+        let relayed = relay(self.hub.watch(), sender);
         let stop = self.stop.clone().wait();
-        tokio::spawn(async move {
-            tokio::pin!(stop);
-            let mut lost = 0;
-            loop {
-                let report = tokio::select! {
-                    report = reports.recv() => report,
-                    () = &mut stop => return,
-                    () = sender.closed() => return,
-                };
-                match report {
-                    Ok(report) => {
-                        let event = to_wire::event(&report, std::mem::take(&mut lost));
-                        if sender.send(Ok(event)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Err(RecvError::Lagged(count)) => lost += count,
-                    Err(RecvError::Closed) => return,
+        let task = async move {
+            tokio::select! {
+                () = relayed => {}
+                () = stop => {}
+            }
+        };
+        tokio::spawn(task.instrument(info_span!("watcher")));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Passes reports on until the watcher goes away, and tells it what it lost.
+async fn relay(
+    mut reports: broadcast::Receiver<Arc<Report>>,
+    watcher: mpsc::Sender<Result<PolicyEvent, Status>>,
+) {
+    let mut lost = 0;
+    loop {
+        let report = tokio::select! {
+            report = reports.recv() => report,
+            () = watcher.closed() => return,
+        };
+        match report {
+            Ok(report) => {
+                let event = to_wire::event(&report, std::mem::take(&mut lost));
+                if watcher.send(Ok(event)).await.is_err() {
+                    return;
                 }
             }
-        });
-        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+            Err(RecvError::Lagged(count)) => lost += count,
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 

@@ -16,11 +16,16 @@ use tokio::net::{UnixListener, UnixSocket};
 /// Operators at once; the queue of connections that wait to be accepted.
 const BACKLOG: u32 = 16;
 
-/// A socket that is removed when this is dropped.
+/// A listening socket, whose file goes away with it.
 #[derive(Debug)]
 pub struct Listener {
     listener: UnixListener,
+    file: SocketFile,
 }
+
+/// The file of a socket, removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
 
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
@@ -63,11 +68,18 @@ impl Listener {
             }
         }
         let listener = restricted(path).map_err(failed)?;
-        Ok(Self { listener })
+        Ok(Self { listener, file: SocketFile(path.into()) })
     }
 
-    pub(super) fn into_inner(self) -> UnixListener {
-        self.listener
+    pub(super) fn into_parts(self) -> (UnixListener, SocketFile) {
+        (self.listener, self.file)
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody else may have removed it.
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -100,11 +112,12 @@ mod tests {
     async fn a_live_socket_is_left_alone_and_a_dead_one_is_replaced() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("relay.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
         let live = Listener::bind(&path).unwrap();
         assert!(matches!(Listener::bind(&path), Err(BindError::InUse(_))));
         drop(live);
-        assert!(path.exists());
-        assert!(Listener::bind(&path).is_ok());
+        assert!(!path.exists());
     }
 
     #[tokio::test]

@@ -124,9 +124,17 @@ impl Ledger {
         (entry.in_force, &entry.residues, reason)
     }
 
-    /// Forgets containers that are gone. A new one of the same name begins anew.
-    pub fn retain(&mut self, keep: impl Fn(&Target) -> bool) {
-        self.entries.retain(|target, entry| entry.under_way || keep(target));
+    /// Containers that the guest holds a rule set for, whether they exist or not: one that is made
+    /// anew starts under it, so it has to stay current.
+    pub fn held(&self) -> impl Iterator<Item = &Target> {
+        let held = self.entries.iter().filter(|(_, entry)| entry.in_force.is_some());
+        held.map(|(target, _)| target)
+    }
+
+    /// Number of containers that are followed.
+    #[must_use]
+    pub fn followed(&self) -> usize {
+        self.entries.len()
     }
 }
 

@@ -7,13 +7,13 @@
 use std::collections::BTreeSet;
 
 use kadapter_proto::guest::v1::{
-    Applied, ContainerChange, StatusRequest, TargetStatus, WatchContainersRequest,
+    Applied, ContainerChange, PostureState, StatusReply, StatusRequest, WatchContainersRequest,
     guest_client::GuestClient,
 };
-use policy_model::{Target, wire};
+use policy_model::Target;
 use tokio::{sync::watch, task::JoinSet};
 use tonic::transport::Channel;
-use tracing::{Instrument as _, debug, info, warn};
+use tracing::{Instrument as _, debug, error, info, warn};
 
 use super::{
     Session, SessionError, answered, failed,
@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     push::{Ledger, Parcel, PushError, send},
-    sandbox::{ContainerState, Containers, in_force},
+    sandbox::{
+        Container, ContainerState, Containers, InvalidReport, MAX_TARGETS, in_force, target,
+    },
     status::ContainerView,
 };
 
@@ -61,9 +63,8 @@ impl<'a> Connection<'a> {
     /// Runs until the connection ends.
     pub(super) async fn run(mut self, sequence: &mut u64) -> Result<(), SessionError> {
         let status = answered("Status", self.client.status(StatusRequest {})).await?;
-        for target in status.targets {
-            self.note_target(target)?;
-        }
+        self.note_status(status)?;
+        self.report().await?;
         let mut changes =
             answered("WatchContainers", self.client.watch_containers(WatchContainersRequest {}))
                 .await?;
@@ -87,10 +88,20 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn note_target(&mut self, status: TargetStatus) -> Result<(), SessionError> {
-        let target = target(status.target)?;
-        self.ledger.note(&target, in_force(status.generation, &status.digest)?);
-        self.ledger.note_residues(&target, status.residues);
+    fn note_status(&mut self, status: StatusReply) -> Result<(), SessionError> {
+        if status.posture() != PostureState::Enforcing {
+            let reason = format!("the guest does not enforce: {}", status.reason);
+            error!(posture = ?status.posture(), reason = status.reason, "the guest does not enforce");
+            self.session.view.send_modify(|view| view.error = reason);
+        }
+        if status.targets.len() > MAX_TARGETS {
+            return Err(InvalidReport::TooMany.into());
+        }
+        for held in status.targets {
+            let target = target(held.target)?;
+            self.ledger.note(&target, in_force(held.generation, &held.digest)?);
+            self.ledger.note_residues(&target, held.residues);
+        }
         Ok(())
     }
 
@@ -110,9 +121,14 @@ impl<'a> Connection<'a> {
             }
             None => info!(id, reason, "container gone"),
         }
-        let targets: BTreeSet<_> = self.targets().collect();
-        self.ledger.retain(|target| targets.contains(target));
-        let report = (self.session.address.clone(), targets);
+        if self.ledger.followed() > MAX_TARGETS {
+            return Err(InvalidReport::TooMany.into());
+        }
+        self.report().await
+    }
+
+    async fn report(&self) -> Result<(), SessionError> {
+        let report = (self.session.address.clone(), self.targets());
         self.session.containers.send(report).await.map_err(|_| SessionError::Stopping)
     }
 
@@ -126,11 +142,14 @@ impl<'a> Connection<'a> {
             Ok(applied) => {
                 info!(container = %target, %generation, digest = %parcel.digest, took_ns = applied.took_ns, "applied");
                 self.ledger.applied(&parcel, applied.residues);
+                // Whatever the guest said of itself before, it enforces now.
+                self.session.view.send_modify(|view| view.error.clear());
             }
             Err(PushError::Connection(reason)) => return Err(SessionError::Push(reason)),
             Err(error @ (PushError::Refused(_) | PushError::Mismatch { .. })) => {
-                warn!(container = %target, %generation, %error, "not applied, the last rule set stays in force");
-                self.ledger.refused(&parcel, error.to_string());
+                let error = error.to_string();
+                warn!(container = %target, %generation, error, "not applied, the last rule set stays in force");
+                self.ledger.refused(&parcel, error);
             }
         }
         Ok(())
@@ -139,7 +158,7 @@ impl<'a> Connection<'a> {
     /// Sends what differs from the desired state.
     fn push(&mut self) {
         let desired = self.session.desired.borrow().clone();
-        for target in self.targets().collect::<BTreeSet<_>>() {
+        for target in self.targets() {
             let Some(Ok(plan)) = desired.get(&target) else { continue };
             self.attribution.send_modify(|attribution| attribution.note(&target, plan));
             let Some(parcel) = self.ledger.next(&target, plan) else { continue };
@@ -169,18 +188,17 @@ impl<'a> Connection<'a> {
         needed.iter().map(ToString::to_string).find(|feature| !self.features.contains(feature))
     }
 
-    fn targets(&self) -> impl Iterator<Item = Target> {
-        // The pause container and others that Kubernetes did not name get their rules in the guest.
-        let named = self
-            .containers
-            .iter()
-            .filter(|(_, container)| !container.target.container_name.is_empty());
-        named.map(|(_, container)| container.target.clone())
+    /// Containers that exist, and those that the guest holds a rule set for. The pause container
+    /// and others that Kubernetes did not name get theirs in the guest.
+    fn targets(&self) -> BTreeSet<Target> {
+        let exist = self.containers.iter().map(|(_, container)| &container.target);
+        let named = |target: &&Target| !target.container_name.is_empty();
+        exist.chain(self.ledger.held()).filter(named).cloned().collect()
     }
 
     fn show(&self) {
         let desired = self.session.desired.borrow().clone();
-        let view = |(id, container): (&str, &crate::sandbox::Container)| {
+        let view = |(id, container): (&str, &Container)| {
             let (in_force, residues, refused) = self.ledger.standing(&container.target);
             let (policies, problem) = match desired.get(&container.target) {
                 Some(Ok(plan)) => (plan.policies.clone(), refused.unwrap_or_default().into()),
@@ -209,12 +227,6 @@ impl<'a> Connection<'a> {
 fn next(
     change: Result<Option<ContainerChange>, tonic::Status>,
 ) -> Result<ContainerChange, SessionError> {
-    let change = change.map_err(|source| failed("WatchContainers", source))?;
+    let change = change.map_err(|status| failed("WatchContainers", &status))?;
     change.ok_or(SessionError::Ended("WatchContainers"))
-}
-
-fn target(
-    message: Option<kadapter_proto::policy::v1::Target>,
-) -> Result<Target, crate::sandbox::InvalidReport> {
-    Ok(wire::target_from_wire(message.unwrap_or_default())?)
 }

@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Events of one connection: each gets the provenance of its rules and goes to the hub.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use kadapter_proto::guest::v1::{WatchEventsRequest, guest_client::GuestClient};
 use kubesmith::Provenance;
@@ -20,13 +17,15 @@ use crate::{
     sandbox::Address,
 };
 
-/// Plans of one container that are remembered: events may be older than the newest plan.
-const REMEMBERED: usize = 4;
+/// Plans that are remembered: twice as many as the engine has slots for containers, so that events
+/// which are older than the newest plan still find theirs.
+const REMEMBERED: usize = 512;
 
 /// Where rules of recent plans come from.
 #[derive(Debug, Default)]
 pub(super) struct Attribution {
-    plans: BTreeMap<Target, VecDeque<Arc<Plan>>>,
+    /// Oldest first.
+    plans: VecDeque<(Target, Arc<Plan>)>,
 }
 
 /// What events are completed with, and where they go.
@@ -46,7 +45,7 @@ pub(super) async fn relay(
     let request = WatchEventsRequest { since: *sequence };
     let mut events = answered("WatchEvents", client.watch_events(request)).await?;
     loop {
-        let message = events.message().await.map_err(|source| failed("WatchEvents", source))?;
+        let message = events.message().await.map_err(|status| failed("WatchEvents", &status))?;
         let message = message.ok_or(SessionError::Ended("WatchEvents"))?;
         *sequence = (*sequence).max(message.sequence);
         match Event::try_from(message) {
@@ -65,23 +64,20 @@ pub(super) async fn relay(
 impl Attribution {
     /// Notes that rules of this plan may decide in this container from now on.
     pub(super) fn note(&mut self, target: &Target, plan: &Arc<Plan>) {
-        let plans = self.plans.entry(target.clone()).or_default();
-        if plans.back().is_some_and(|last| Arc::ptr_eq(last, plan)) {
+        if self.plans.iter().any(|(of, known)| of == target && Arc::ptr_eq(known, plan)) {
             return;
         }
-        plans.push_back(plan.clone());
-        if plans.len() > REMEMBERED {
-            plans.pop_front();
+        if self.plans.len() == REMEMBERED {
+            self.plans.pop_front();
         }
+        self.plans.push_back((target.clone(), plan.clone()));
     }
 
     /// The rules of an event, each with its provenance if it is still known.
     fn of(&self, event: &Event) -> Vec<(RuleId, Option<Provenance>)> {
-        let plans = self.plans.get(&event.target);
-        let provenance = |rule: &RuleId| {
-            let newest_first = plans.into_iter().flatten().rev();
-            newest_first.filter_map(|plan| plan.compiled.provenance.get(rule)).next().cloned()
-        };
+        let plans = || self.plans.iter().rev().filter(|(target, _)| *target == event.target);
+        let provenance =
+            |rule| plans().find_map(|(_, plan)| plan.compiled.provenance.get(rule)).cloned();
         event.rules.iter().map(|rule| (*rule, provenance(rule))).collect()
     }
 }

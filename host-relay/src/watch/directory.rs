@@ -95,7 +95,9 @@ impl PolicyDir {
             let _ = sender.send(Wake::Event(event));
         })
         .map_err(failed)?;
-        let directory = std::path::absolute(directory)
+        // Listed at once, for an error in the words of the file system.
+        let directory = fs::read_dir(directory)
+            .and_then(|_| std::path::absolute(directory))
             .map_err(|source| WatchError::Read { path: directory.into(), source })?;
         let (files, reported) = (Files::default(), Vec::new());
         let mut follower = Follower { directory, watcher, files, reported, batches };

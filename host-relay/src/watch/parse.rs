@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(parsed.objects.len(), 1);
         let [refusal] = &parsed.refusals[..] else { panic!("{parsed:?}") };
         let text = refusal.to_string();
-        assert!(text.starts_with("p.yaml: document 3: KubeArmorPolicy default/p: spec"), "{text}");
+        assert!(text.starts_with("p.yaml: document 2: KubeArmorPolicy default/p: spec"), "{text}");
         assert!(text.contains("unknown field `proces`"), "{text}");
         assert!(matches!(&refusal.scope, Scope::Pods { namespace, .. } if namespace == "default"));
     }

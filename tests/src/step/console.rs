@@ -7,7 +7,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -110,15 +110,24 @@ fn beat(title: &str, note: &Mutex<String>, stopped: &Receiver<()>) {
     }
 }
 
-fn is_live() -> bool {
-    static LIVE: LazyLock<bool> = LazyLock::new(|| {
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        io::stderr().is_terminal() && std::env::var_os("CI").is_none() && !dumb
-    });
-    *LIVE
+/// Whether this process uses live lines; decided at their first use.
+static LIVE: OnceLock<bool> = OnceLock::new();
+
+/// Decides against live lines.
+pub(super) fn be_plain() {
+    // Steps that run already keep the face that they have.
+    let _ = LIVE.set(false);
 }
 
-/// A console that is gone is no reason to stop the work.
+fn is_live() -> bool {
+    *LIVE.get_or_init(|| {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        io::stderr().is_terminal() && std::env::var_os("CI").is_none() && !dumb
+    })
+}
+
+/// In one piece, for other processes may write to the same pipe. A console that is gone is no
+/// reason to stop the work.
 fn write_line(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }

@@ -71,8 +71,9 @@ impl Console {
         self.wait_for_any(&[mark], deadline)
     }
 
-    /// Waits for a line that contains one of `marks`.
-    pub(crate) fn wait_for_any(&self, marks: &[&str], deadline: Instant) -> Option<String> {
+    /// Waits for a line that contains one of `marks`, as [`Console::wait_for`].
+    #[must_use]
+    pub fn wait_for_any(&self, marks: &[&str], deadline: Instant) -> Option<String> {
         let mut state = self.shared.lock();
         let mut seen = 0;
         loop {

@@ -53,8 +53,8 @@ pub(crate) fn machine(config: &VmConfig, image: &Image<'_>, sockets: &Sockets) -
     } else {
         command.args(["-accel", "tcg,thread=multi", "-smp", &config.cpus.to_string()]);
     }
-    // QEMU 7.2 (Debian 12) spoils the flags in cmpxchg16b, and with them the guest's allocator, in
-    // one boot of three; the kernel does without the instruction.
+    // Under QEMU 7.2 (Debian 12) guests with this instruction often crash in the allocator, right
+    // after it and with garbage in the flags; not under 10.0. The kernel does without it.
     command.args(["-cpu", "Nehalem,-cx16"]);
     // The device maps the guest's memory, so it has to be a shared object of the same size.
     command.args(["-M", "q35,memory-backend=mem0", "-m", &memory.to_string()]);

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod completions;
+mod demo;
 mod kernel;
+mod test;
 
 /// Builds kernels and images, boots VMs, runs suites
 #[derive(Debug, Parser)]
@@ -22,16 +24,30 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Show the main job: a policy blocks a program in a container of a VM
+    ///
+    /// Installs the packages that are missing first (as root on Debian).
+    Demo(demo::Args),
     /// Build the guest kernel, or check any kernel's configuration
     #[command(subcommand)]
     Kernel(kernel::Verb),
+    /// Run test suites
+    ///
+    /// Installs the packages that are missing first (as root on Debian), and keeps what is slow to
+    /// make in ${XDG_CACHE_HOME:-~/.cache}/kadapter. The last line counts all tests.
+    Test(test::Args),
+    /// Run every suite as CI does
+    Ci,
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().verb {
+        Verb::Demo(args) => demo::run(args),
         Verb::Kernel(verb) => kernel::run(verb),
+        Verb::Test(args) => test::run(args),
+        Verb::Ci => test::run_ci(),
         Verb::Completions(args) => completions::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -87,7 +87,8 @@ fn a_moved_mount_comes_after_the_one_that_it_lies_on() {
 
 #[test]
 fn tags_and_escapes_are_read_and_a_deleted_root_keeps_its_name() {
-    let line = "36 35 98:0 /a\\134b//deleted /m\\011n rw,noatime master:1 shared:2 - ext3 /dev/r rw";
+    let line =
+        "36 35 98:0 /a\\134b//deleted /m\\011n rw,noatime master:1 shared:2 - ext3 /dev/r rw";
     let mounts = parse(line.as_bytes()).unwrap();
     assert_eq!((mounts[0].root.as_str(), mounts[0].point.as_str()), ("/a\\b", "/m\tn"));
     assert_eq!((mounts[0].dev, mounts[0].fs_type.as_str()), (98 << 20, "ext3"));
@@ -100,7 +101,8 @@ fn what_is_not_understood_is_an_error_not_a_gap() {
         parse(b"36 35 98:0 / /\xff rw - ext4 a rw"),
         Err(InvalidMountInfo::NotUtf8(_))
     ));
-    let deep = format!("30 29 0:40 / / rw - o o rw\n31 30 0:41 / {} rw - o o rw\n", "/a".repeat(97));
+    let deep =
+        format!("30 29 0:40 / / rw - o o rw\n31 30 0:41 / {} rw - o o rw\n", "/a".repeat(97));
     let lines = parse(deep.as_bytes()).unwrap();
     assert!(matches!(below(&lines, None), Err(InvalidMountInfo::Point { .. })));
     assert!(matches!(below(&[], None), Err(InvalidMountInfo::NoRoot(_))));

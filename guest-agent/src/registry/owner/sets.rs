@@ -7,7 +7,7 @@ use policy_model::Target;
 
 use super::{Container, Owner, in_force, is_gone};
 use crate::{
-    apply::{Accepted, Applied, ApplyError, Place, check_expiry, put_into_force},
+    apply::{Accepted, Applied, ApplyError, Place, StaleRuleSet, check_expiry, put_into_force},
     containers::ContainerId,
     maps::Residue,
     registry::{Kernel, RemoveError, State},
@@ -16,9 +16,8 @@ use crate::{
 /// Whether two names mean one container. A uid counts only if both sides know it.
 #[must_use]
 pub fn same_container(one: &Target, other: &Target) -> bool {
-    let same_uid = one.pod_uid == other.pod_uid
-        || one.pod_uid.is_empty()
-        || other.pod_uid.is_empty();
+    let same_uid =
+        one.pod_uid == other.pod_uid || one.pod_uid.is_empty() || other.pod_uid.is_empty();
     same_uid
         && one.namespace == other.namespace
         && one.pod == other.pod
@@ -85,7 +84,10 @@ impl<K: Kernel> Owner<K> {
                 Ok(())
             }
             // Its mounts went with it; whoever is left in it keeps the set before.
-            Err(error) if is_gone(&error) => Ok(container.state = State::Exited),
+            Err(error) if is_gone(&error) => {
+                container.state = State::Exited;
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -117,11 +119,9 @@ fn check_newer(held: &Accepted, set: &Accepted) -> Result<(), ApplyError> {
     if set.rules.generation > held.rules.generation {
         return Ok(());
     }
-    Err(ApplyError::Stale {
+    Err(ApplyError::Stale(Box::new(StaleRuleSet {
         target: set.rules.target.clone(),
-        offered: set.rules.generation,
-        offered_digest: set.digest,
-        in_force: held.rules.generation,
-        in_force_digest: held.digest,
-    })
+        offered: in_force(set),
+        in_force: in_force(held),
+    })))
 }

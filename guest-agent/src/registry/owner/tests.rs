@@ -14,10 +14,7 @@ fn owner() -> (Owner<KernelDouble>, KernelDouble) {
     (Owner::new(kernel.clone()), kernel)
 }
 
-fn announce(
-    owner: &mut Owner<KernelDouble>,
-    arrival: Arrival,
-) -> oneshot::Receiver<Verdict> {
+fn announce(owner: &mut Owner<KernelDouble>, arrival: Arrival) -> oneshot::Receiver<Verdict> {
     let (waiter, verdict) = oneshot::channel();
     owner.obey(Command::Announce(Box::new(arrival), waiter));
     verdict
@@ -83,7 +80,7 @@ fn generations_only_grow() {
     owner.apply(accepted(rules(5))).unwrap();
     assert!(owner.apply(accepted(rules(5))).is_ok(), "the same set again is no error");
     let error = owner.apply(accepted(rules(4))).unwrap_err();
-    assert!(matches!(error, ApplyError::Stale { .. }));
+    assert!(matches!(error, ApplyError::Stale(_)));
     let other = RuleSet::empty(target(), Generation(5));
     let text = owner.apply(accepted(other)).unwrap_err().to_string();
     let in_force = accepted(rules(5)).digest.to_string();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy_model::{
     Access, Action, Category, Generation, Object, PathObject, Postures, Rule, RulePath, RuleSet,
     Source, Target,
-    eval::{UnsupportedRule, eval},
+    eval::{UnsupportedRule, check_supported, eval},
 };
 
 use super::Verdict;
@@ -31,13 +31,14 @@ pub(super) fn blocked_program(rule: &Rule) -> Option<&RulePath> {
 /// Program rules of a container, by what can decide about a fresh name.
 pub(super) struct Search<'a> {
     postures: Postures,
-    /// Rules that are not about one path: they may decide about any name.
-    broad: Vec<&'a Rule>,
+    /// Rules on directories: they decide about names below.
+    directories: BTreeMap<&'a RulePath, Vec<&'a Rule>>,
     /// Rules on one path: they decide about that path and about the inode found there.
     exact: BTreeMap<&'a RulePath, Vec<&'a Rule>>,
     /// Some Allow rule: that there is one decides about unmatched names.
     allow: Option<&'a Rule>,
-    directories: Vec<RulePath>,
+    /// Directories and callers to try.
+    places: Vec<RulePath>,
     callers: Vec<RulePath>,
 }
 
@@ -48,7 +49,10 @@ struct Way {
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(policies: &'a [EffectivePolicy], postures: Postures) -> Self {
+    pub(super) fn new(
+        policies: &'a [EffectivePolicy],
+        postures: Postures,
+    ) -> Result<Self, UnsupportedRule> {
         let rules: Vec<&Rule> = policies
             .iter()
             .flat_map(|policy| &policy.rules)
@@ -57,22 +61,26 @@ impl<'a> Search<'a> {
             .collect();
         let mut search = Self {
             postures,
-            broad: Vec::new(),
+            directories: BTreeMap::new(),
             exact: BTreeMap::new(),
             allow: rules.iter().find(|rule| rule.action == Action::Allow).copied(),
-            directories: Vec::new(),
+            places: places(&rules),
             callers: callers(&rules),
         };
         for rule in rules {
+            check_supported(rule)?;
             match &rule.object {
                 Object::Path(PathObject { path, .. }) => {
                     search.exact.entry(path).or_default().push(rule);
                 }
-                _ => search.broad.push(rule),
+                Object::Directory(directory) => {
+                    search.directories.entry(&directory.path).or_default().push(rule);
+                }
+                // Not supported, so not reached.
+                _ => {}
             }
         }
-        search.directories = directories(&search.broad);
-        search
+        Ok(search)
     }
 
     /// Tries every way to run the program that the rule blocks.
@@ -81,9 +89,10 @@ impl<'a> Search<'a> {
         rule: &Rule,
         program: &RulePath,
     ) -> Result<Verdict, UnsupportedRule> {
-        let rules = self.rules_about(program);
+        let ways = self.ways(rule, program);
+        let rules = self.rules_about(program, &ways);
         let mut searched = 0;
-        for way in self.ways(rule, program) {
+        for way in ways {
             // A caller that may run the program by its own name bypasses nothing.
             let direct = Way { name: Some(program.clone()), caller: way.caller.clone() };
             if !denies(&rules, &direct, program)? {
@@ -97,10 +106,16 @@ impl<'a> Search<'a> {
         Ok(Verdict::Holds { searched })
     }
 
-    /// The rules that can decide about the program under any fresh name.
-    fn rules_about(&self, program: &RulePath) -> RuleSet {
+    /// The rules that can decide about the program under its own name or one of these.
+    fn rules_about(&self, program: &RulePath, ways: &[Way]) -> RuleSet {
+        let names = ways.iter().filter_map(|way| way.name.as_ref()).chain([program]);
+        let ancestors = |name: &RulePath| {
+            std::iter::successors(Some(name.clone()), RulePath::parent).collect::<Vec<_>>()
+        };
+        let above: BTreeSet<RulePath> = names.flat_map(ancestors).collect();
+        let directories = above.iter().filter_map(|path| self.directories.get(path)).flatten();
         let exact = self.exact.get(program).into_iter().flatten();
-        let rules = self.broad.iter().chain(exact).chain(&self.allow).map(|rule| (*rule).clone());
+        let rules = directories.chain(exact).chain(&self.allow).map(|rule| (*rule).clone());
         let mut set = RuleSet::empty(Target::default(), Generation::default());
         set.postures = self.postures;
         set.with_rules(rules.collect())
@@ -109,7 +124,7 @@ impl<'a> Search<'a> {
     fn ways(&self, rule: &Rule, program: &RulePath) -> Vec<Way> {
         let parent = program.parent();
         let tmp = RulePath::new("/tmp").ok();
-        let directories = parent.iter().chain(&tmp).chain(&self.directories);
+        let directories = parent.iter().chain(&tmp).chain(&self.places);
         let fresh = directories.filter_map(|directory| self.fresh_name(directory)).map(Some);
         let names: Vec<Option<RulePath>> = fresh.chain([None]).collect();
         let mut callers = callers(&[rule]);
@@ -166,7 +181,7 @@ fn callers(rules: &[&Rule]) -> Vec<RulePath> {
 }
 
 /// Directories in which a renamed program might be permitted: those of Allow rules come first.
-fn directories(rules: &[&Rule]) -> Vec<RulePath> {
+fn places(rules: &[&Rule]) -> Vec<RulePath> {
     let of = |allow: bool| {
         rules.iter().filter(move |rule| (rule.action == Action::Allow) == allow).filter_map(
             |rule| match &rule.object {

@@ -20,7 +20,8 @@ use crate::vm::initramfs::{self, GuestFile};
 const PACKAGES: &str = "linux-image-6.12.*-cloud-amd64";
 
 /// What the guest needs and this kernel does not have built in.
-const MODULES: [&str; 3] = ["vmw_vsock_virtio_transport", "virtio_blk", "overlay"];
+const MODULES: [&str; 4] =
+    ["vmw_vsock_virtio_transport", "virtio_blk", "overlay", "virtio_rng"];
 
 /// To be changed with the files that [`make`] leaves.
 const LAYOUT: &str = "vmlinuz, modules.cpio";

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The binary as a runtime and an init meet it, on a host that does not let it enforce. What it
+//! enforces where it can is tested in a VM.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::{fs::symlink, process::ExitStatusExt as _},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+const AGENT: &str = env!("CARGO_BIN_EXE_kadapter-agent");
+const SIGKILL: i32 = 9;
+
+/// Ended with the test, whatever came of it.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An agent whose pins are in no bpffs: it never loads a program. Returns when it has said so.
+fn refusing_agent(directory: &Path) -> Process {
+    let mut agent = Command::new(AGENT)
+        .arg("--pins")
+        .arg(directory.join("pins"))
+        .arg("--lifecycle-socket")
+        .arg(directory.join("run/agent.sock"))
+        .arg(format!("--listen=unix:{}", directory.join("guest.sock").display()))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(agent.stderr.take().unwrap());
+    let agent = Process(agent);
+    let mut lines = log.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("refusing every container")), "it never said so");
+    // Somebody must read on, or the agent would stop at a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    agent
+}
+
+fn bundle(directory: &Path) {
+    fs::create_dir(directory.join("rootfs")).unwrap();
+    fs::write(directory.join("config.json"), r#"{"root":{"path":"rootfs"}}"#).unwrap();
+}
+
+/// Runs the hook as a kata-agent does: by its own name, with the type as the only argument.
+fn hook(directory: &Path, kind: &str, pid: u32) -> (ExitStatus, String) {
+    let name = directory.join("kadapter-hook");
+    if !name.exists() {
+        symlink(AGENT, &name).unwrap();
+    }
+    let mut hook = Command::new(name)
+        .arg(kind)
+        .env("KADAPTER_LIFECYCLE_SOCKET", directory.join("run/agent.sock"))
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let bundle = directory.display();
+    let state = format!(r#"{{"ociVersion":"1.0.2","id":"c1","pid":{pid},"bundle":"{bundle}"}}"#);
+    hook.stdin.take().unwrap().write_all(state.as_bytes()).unwrap();
+    let output = hook.wait_with_output().unwrap();
+    (output.status, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn where_nothing_is_enforced_a_container_is_killed_and_told_why() {
+    let directory = tempfile::tempdir().unwrap();
+    bundle(directory.path());
+    let _agent = refusing_agent(directory.path());
+    let mut container = Process(Command::new("cat").stdin(Stdio::piped()).spawn().unwrap());
+    let (status, said) = hook(directory.path(), "prestart", container.0.id());
+    assert_eq!(status.code(), Some(1));
+    assert!(said.contains("the container is refused"), "{said}");
+    assert_eq!(container.0.wait().unwrap().signal(), Some(SIGKILL));
+}
+
+#[test]
+fn sigterm_ends_the_agent_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut agent = refusing_agent(directory.path());
+    let pid = Pid::from_raw(i32::try_from(agent.0.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(agent.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_child_of_the_self_test_says_what_the_kernel_answered() {
+    let mut child = Command::new(AGENT)
+        .arg("self-test")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"\n\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "0 0\n0 0\n");
+}
+
+#[test]
+fn completions_and_version_need_no_guest() {
+    for args in [["completions", "bash"].as_slice(), &["--version"]] {
+        let output = Command::new(AGENT).args(args).output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("kadapter-agent"));
+    }
+}

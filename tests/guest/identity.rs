@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A blocked program stays blocked under other names, and only that program.
+
+use anyhow::{Result, ensure};
+use e2e::{
+    node::{Node, NodeConfig},
+    rootfs::{Capabilities, Rootfs, Running},
+};
+use serde_json::json;
+
+use crate::steps::{
+    allowed, becomes_allowed, becomes_denied, block_program, denied, event_on, expect_fields,
+    policy,
+};
+
+/// The dynamic loader of Debian.
+const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// Ways to another name that a root in the container has, each with the name that it makes.
+fn ways(by: &str) -> Vec<(String, String)> {
+    [
+        ("ln /usr/bin/apt /usr/bin/linked", "/usr/bin/linked"),
+        ("ln -sf /usr/bin/apt /tmp/symlink", "/tmp/symlink"),
+        ("mkdir -p /mnt/b && mount --bind /usr/bin /mnt/b", "/mnt/b/apt"),
+        ("true", "/proc/self/root/usr/bin/apt"),
+        ("true", "chroot / /usr/bin/apt"),
+        ("true", "unshare -m /usr/bin/apt"),
+        ("mv /usr/bin/apt /usr/bin/moved", "/usr/bin/moved"),
+    ]
+    .map(|(make, name)| (make.to_owned(), format!("{name} {by}")))
+    .into()
+}
+
+fn with_all_capabilities<'vm>(node: &'vm Node, rootfs: Rootfs) -> Result<Running<'vm>> {
+    Node::container("web", rootfs).capabilities(Capabilities::All).run(&node.vm)
+}
+
+/// Blocks apt in a Debian container, goes every way, and takes the block back.
+fn goes_every_way_around(name: &str, rootfs: Rootfs) -> Result<()> {
+    let node = Node::start(&NodeConfig::new(name).debian())?;
+    node.pod("web", "nginx")?;
+    let web = with_all_capabilities(&node, rootfs)?;
+    allowed(&web, "/usr/bin/apt --version")?;
+    allowed(&web, &format!("{LOADER} /usr/bin/apt --version"))?;
+
+    node.write("block.yaml", &block_program("no-apt", "nginx", "/usr/bin/apt"))?;
+    becomes_denied(&web, "/usr/bin/apt --version")?;
+    denied_by_the_loader(&web, "/usr/bin/apt")?;
+    for (make, run) in ways("--version") {
+        allowed(&web, &make)?;
+        denied(&web, &run)?;
+    }
+    // The inode may be forgotten, the identity not.
+    node.vm.sh("echo 3 > /proc/sys/vm/drop_caches")?;
+    denied(&web, "/usr/bin/moved --version")?;
+    denied_by_the_loader(&web, "/usr/bin/moved")?;
+    // Another program under the blocked name is what the author wrote.
+    allowed(&web, "cp /usr/bin/true /usr/bin/apt && /usr/bin/true")?;
+    denied(&web, "/usr/bin/apt")?;
+
+    let event = event_on(&node, "/usr/bin/moved", "Block")?;
+    let what = [("policyNames", json!(["no-apt"])), ("hook", json!("file_open"))];
+    expect_fields(&event, &what)?;
+    ensure!(event["ruleIDs"].as_array().is_some_and(|rules| rules.len() == 1), "{event:#}");
+
+    node.remove("block.yaml")?;
+    becomes_allowed(&web, "/usr/bin/moved --version")
+}
+
+/// The loader maps what it could not execute; it reports that in words of its own.
+fn denied_by_the_loader(container: &Running<'_>, program: &str) -> Result<()> {
+    denied(container, &format!("{LOADER} {program} --version"))
+        .or_else(|_| {
+            let output = container.exec(&[LOADER, program, "--version"])?;
+            let text = output.stderr.text();
+            ensure!(!output.success() && text.contains("failed to map segment"), "{text}");
+            Ok(())
+        })
+}
+
+#[test]
+fn no_way_leads_around_a_blocked_program_on_an_overlay() -> Result<()> {
+    goes_every_way_around("ways-overlay", Rootfs::DebianOverlay)
+}
+
+#[test]
+fn no_way_leads_around_a_blocked_program_on_ext4() -> Result<()> {
+    goes_every_way_around("ways-ext4", Rootfs::DebianExt4)
+}
+
+#[test]
+fn a_literal_policy_holds_for_the_name_alone() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("literal").debian())?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
+    let block = block_program("no-apt", "nginx", "/usr/bin/apt");
+    let literal = block.replace(
+        "  namespace: shop\n",
+        "  namespace: shop\n  annotations:\n    kadapter.io/level: literal\n",
+    );
+    node.write("block.yaml", &literal)?;
+    becomes_denied(&web, "/usr/bin/apt --version")?;
+    let event = event_on(&node, "/usr/bin/apt", "Block")?;
+    expect_fields(&event, &[("hook", json!("bprm_check_security"))])?;
+    allowed(&web, "ln /usr/bin/apt /usr/bin/linked && /usr/bin/linked --version")?;
+    allowed(&web, "mv /usr/bin/apt /usr/bin/moved && /usr/bin/moved --version")?;
+    // Back under its name it is blocked again.
+    allowed(&web, "mv /usr/bin/moved /usr/bin/apt")?;
+    denied(&web, "/usr/bin/apt --version")
+}
+
+#[test]
+fn a_blocked_applet_leaves_the_others_alone() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("applet"))?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::Busybox).run(&node.vm)?;
+    allowed(&web, "/bin/ls / && /bin/cat /etc/passwd && /bin/busybox true")?;
+
+    node.write("block.yaml", &block_program("no-ls", "nginx", "/bin/ls"))?;
+    becomes_denied(&web, "/bin/ls /")?;
+    allowed(&web, "/bin/cat /etc/passwd && /bin/busybox true && /usr/bin/id")?;
+    let event = event_on(&node, "/bin/ls", "Block")?;
+    expect_fields(&event, &[("hook", json!("bprm_check_security"))])?;
+    // Identity would have taken every applet: refused by rule, and said so.
+    node.relay_log().wait("the residue", |line| {
+        line.contains("names") && line.contains("/bin/ls") && line.contains("residue")
+    })?;
+
+    node.remove("block.yaml")?;
+    becomes_allowed(&web, "/bin/ls /")
+}
+
+#[test]
+fn mapping_a_blocked_program_into_memory_is_reported() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("map").debian())?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
+    let load = format!("{LOADER} /usr/bin/apt --version");
+    allowed(&web, &load)?;
+    node.write("block.yaml", &policy(
+        "no-apt",
+        "nginx",
+        "process:\n  matchPaths:\n  - path: /usr/bin/apt\naction: Block",
+    ))?;
+    becomes_denied(&web, "/usr/bin/apt --version")?;
+    denied_by_the_loader(&web, "/usr/bin/apt")?;
+    let event = node.event("a denied map", |event| event["hook"] == "mmap_file")?;
+    let what = [
+        ("resource", json!("/usr/bin/apt")),
+        ("operation", json!("Process")),
+        ("action", json!("Block")),
+        ("policyNames", json!(["no-apt"])),
+    ];
+    expect_fields(&event, &what)?;
+    node.remove("block.yaml")?;
+    becomes_allowed(&web, &load)
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The journey of policies, end to end: files of a policy directory, the relay, vsock, the agent,
+//! the kernel of a VM, containers of runc, and events back.
+//!
+//! Each test boots a node of its own, and sees an operation allowed before the policy, denied with
+//! it, and allowed after it.
+
+mod actions;
+mod bad_input;
+mod containers;
+mod files;
+mod gate;
+mod guard;
+mod identity;
+mod steps;

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One node with one guest, as in the field: the real relay follows a policy directory and speaks
+//! over vsock to the real agent in a VM, where runc starts containers through the agent's gate.
+//!
+//! In: a [`NodeConfig`], policies and pods as YAML, programs to run in containers. Out: how they
+//! ended, the events of the relay, its log. All of it ends when the [`Node`] is dropped. What it
+//! does not have of a node: Kubernetes, a CRI, and Kata's shim and agent.
+
+mod lines;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use lines::Lines;
+
+use crate::{
+    rootfs::{Container, Hook, HookPoint, Rootfs, debian_disks},
+    vm::{
+        GuestFile, KernelChoice, Spawn, Vm, VmConfig, host_program,
+        process::{TiedProcess, tied},
+        static_program,
+    },
+};
+
+/// Where the agent lies in the guest; the hook is the same program.
+pub const AGENT: &str = "/usr/bin/kadapter-agent";
+
+/// Port of the agent.
+const AGENT_PORT: u32 = 1034;
+
+/// For anything that a machine under load does in seconds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node to be.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Names the log directory.
+    pub name: String,
+    /// What the guest boots.
+    pub kernel: KernelChoice,
+    /// Whether the guest has the disks of Debian containers.
+    pub debian: bool,
+    /// Added to the kernel's command line.
+    pub cmdline: Vec<String>,
+    /// Added to the agent's command line.
+    pub agent_args: Vec<String>,
+    /// Added to the relay's command line.
+    pub relay_args: Vec<String>,
+}
+
+/// A running node.
+pub struct Node {
+    /// The guest.
+    pub vm: Vm,
+    relay: Mutex<Relay>,
+    relay_args: Vec<String>,
+    directory: TempDir,
+}
+
+/// The relay's process and what it says.
+struct Relay {
+    _process: TiedProcess,
+    events: Lines,
+    log: Lines,
+}
+
+// === impl NodeConfig ===
+
+impl NodeConfig {
+    /// Busybox containers on whichever kernel is there.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kernel: KernelChoice::Auto,
+            debian: false,
+            cmdline: Vec::new(),
+            agent_args: Vec::new(),
+            relay_args: Vec::new(),
+        }
+    }
+
+    /// Debian containers too.
+    #[must_use]
+    pub fn debian(mut self) -> Self {
+        self.debian = true;
+        self
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Boots the guest, starts its agent and the relay, and waits until they know each other.
+    ///
+    /// # Errors
+    /// If one of them does not start in time.
+    pub fn start(config: &NodeConfig) -> Result<Self> {
+        let node = Self::without_session(config)?;
+        node.relay_log().wait("the session", |line| line.contains("\"connected\""))?;
+        Ok(node)
+    }
+
+    /// As [`Node::start`], for agents that refuse: waits only until the agent has said so.
+    ///
+    /// # Errors
+    /// If one of them does not start.
+    pub fn without_session(config: &NodeConfig) -> Result<Self> {
+        let vm = boot(config)?;
+        start_agent(&vm, &config.agent_args)?;
+        let directory = TempDir::with_prefix("kadapter-node-").context("make a directory")?;
+        fs::create_dir(directory.path().join("policies")).context("make the policy directory")?;
+        let relay = Relay::start(&vm, directory.path(), &config.relay_args)?;
+        let relay_args = config.relay_args.clone();
+        Ok(Self { vm, relay: Mutex::new(relay), relay_args, directory })
+    }
+
+    /// Directory that the relay follows.
+    #[must_use]
+    pub fn policies(&self) -> PathBuf {
+        self.directory.path().join("policies")
+    }
+
+    /// Socket of the relay's API.
+    #[must_use]
+    pub fn api(&self) -> PathBuf {
+        self.directory.path().join("relay.sock")
+    }
+
+    /// Writes a file of the policy directory as editors do: beside it, then renamed.
+    ///
+    /// # Errors
+    /// If the host's file system refuses.
+    pub fn write(&self, file: &str, yaml: &str) -> Result<()> {
+        let (hidden, path) =
+            (self.policies().join(format!(".{file}~")), self.policies().join(file));
+        fs::write(&hidden, yaml).with_context(|| format!("write {}", hidden.display()))?;
+        fs::rename(&hidden, &path).with_context(|| format!("rename to {}", path.display()))
+    }
+
+    /// Removes a file of the policy directory.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn remove(&self, file: &str) -> Result<()> {
+        fs::remove_file(self.policies().join(file)).with_context(|| format!("remove {file}"))
+    }
+
+    /// Declares a pod of namespace `shop` with one container `main` and a label `app`.
+    ///
+    /// # Errors
+    /// If the host's file system refuses.
+    pub fn pod(&self, pod: &str, app: &str) -> Result<()> {
+        let yaml = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {pod}\n  namespace: shop\n  \
+             uid: {pod}-uid\n  labels:\n    app: {app}\nspec:\n  runtimeClassName: kata-kadapter\n  \
+             containers:\n  - name: main\n"
+        );
+        self.write(&format!("pod-{pod}.yaml"), &yaml)
+    }
+
+    /// The container `main` of a pod of namespace `shop`, started through the gate.
+    #[must_use]
+    pub fn container(pod: &str, rootfs: Rootfs) -> Container {
+        let annotations = [
+            ("container-type", "container"),
+            ("container-name", "main"),
+            ("sandbox-name", pod),
+            ("sandbox-namespace", "shop"),
+            ("sandbox-uid", &format!("{pod}-uid")),
+        ];
+        let hook = |kind| Hook::new(AGENT, &["kadapter-agent", "hook", kind]);
+        let container = Container::new(pod, rootfs)
+            .hook(HookPoint::Prestart, hook("prestart"))
+            .hook(HookPoint::Poststop, hook("poststop"));
+        annotations.into_iter().fold(container, |container, (key, value)| {
+            container.annotation(&format!("io.kubernetes.cri.{key}"), value)
+        })
+    }
+
+    /// Events so far and to come.
+    #[must_use]
+    pub fn events(&self) -> Lines {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner).events.clone()
+    }
+
+    /// Log of the relay, JSON lines.
+    #[must_use]
+    pub fn relay_log(&self) -> Lines {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner).log.clone()
+    }
+
+    /// The first event that is accepted, now or within a minute.
+    ///
+    /// # Errors
+    /// If none comes; the error shows those that came.
+    pub fn event(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
+        let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
+        let line =
+            self.events().wait(what, |line| parse(line).is_some_and(|event| accept(&event)))?;
+        serde_json::from_str(&line).context("an event is no JSON")
+    }
+
+    /// Waits until the relay has seen the guest take a rule set of this generation or a later one.
+    ///
+    /// # Errors
+    /// If it does not in a minute.
+    pub fn applied(&self, pod: &str, generation: u64) -> Result<()> {
+        let target = format!("shop/{pod}/main");
+        self.relay_log().wait(&format!("generation {generation} of {target}"), |line| {
+            let Ok(entry) = serde_json::from_str::<Value>(line) else { return false };
+            let got = entry["generation"].as_str().and_then(|text| text.parse::<u64>().ok());
+            entry["message"] == "applied"
+                && entry["container"] == target.as_str()
+                && got.is_some_and(|got| got >= generation)
+        })?;
+        Ok(())
+    }
+
+    /// Kills the relay and starts another one on the same directory.
+    ///
+    /// # Errors
+    /// If the new one does not find the guest.
+    pub fn restart_relay(&self) -> Result<()> {
+        let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
+        relay._process.kill();
+        *relay = Relay::start(&self.vm, self.directory.path(), &self.relay_args)?;
+        relay.log.wait("the session", |line| line.contains("\"connected\""))?;
+        Ok(())
+    }
+}
+
+// === impl Relay ===
+
+impl Relay {
+    fn start(vm: &Vm, directory: &Path, args: &[String]) -> Result<Self> {
+        let mut command = tied(host_program("host-relay", "kadapter-relay")?);
+        command
+            .arg("--policy-dir")
+            .arg(directory.join("policies"))
+            .arg("--sandbox")
+            .arg(format!("hvsock://{}:{AGENT_PORT}", vm.hvsock().display()))
+            .arg("--api")
+            .arg(format!("unix://{}", directory.join("relay.sock").display()))
+            .args(["--events", "-", "--log", "info,host_relay=debug", "--log-format", "json"])
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let process = TiedProcess::start(command)?;
+        let (events, log) = {
+            let mut child = process.child();
+            let events = child.stdout.take().context("the relay has no output")?;
+            (events, child.stderr.take().context("the relay has no log")?)
+        };
+        let log = Lines::follow(log, &vm.logs().join("relay.log"))?;
+        let events = Lines::follow(events, &vm.logs().join("events.jsonl"))?;
+        Ok(Self { _process: process, events, log })
+    }
+}
+
+/// Repeats until it is true, or a minute has passed.
+///
+/// # Errors
+/// If the check fails, or it never is.
+pub fn eventually(what: &str, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !check()? {
+        ensure!(Instant::now() < deadline, "never: {what}");
+    }
+    Ok(())
+}
+
+fn boot(config: &NodeConfig) -> Result<Vm> {
+    let agent = static_program("guest-agent", "kadapter-agent")?;
+    Vm::boot(&VmConfig {
+        kernel: config.kernel,
+        cmdline: config.cmdline.clone(),
+        files: vec![GuestFile::program(AGENT, agent)],
+        disks: if config.debian { debian_disks()? } else { Vec::new() },
+        memory_mib: 1024,
+        ..VmConfig::new(&config.name)
+    })
+}
+
+fn start_agent(vm: &Vm, args: &[String]) -> Result<()> {
+    let mut argv = vec![AGENT.to_owned(), "run".to_owned()];
+    argv.extend(args.iter().cloned());
+    vm.spawn(Spawn { argv, log: "/var/log/agent.log".into(), ..Spawn::default() })?;
+    let deadline = Instant::now() + PATIENCE;
+    let line = vm.console().wait_for_any(&[" enforcing", "refusing every container"], deadline);
+    line.context("the agent says neither that it enforces nor that it refuses")?;
+    Ok(())
+}

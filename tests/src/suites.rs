@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The suites of this repository, from the quickest to the whole system.
+//!
+//! In: the suites that are asked for. Out: progress on standard error, and a [`Report`] that
+//! counts every test. What suites have in common is made once: packages, the test programs (one
+//! cargo build for all, so that no two suites build anything twice), the guest kernel. Silence is
+//! failure: a suite that ran no test has failed, and so has one that could not be built. Never:
+//! stops at the first failure.
+
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::step::{Step, say, step};
+use crate::{kernel, prerequisites, tools};
+
+pub use self::remark::{measured, skipped};
+pub use self::report::Report;
+use self::report::{SuiteReport, Tally};
+
+mod cargo;
+mod libtest;
+mod remark;
+mod report;
+
+/// A suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Suite {
+    /// Formatting and lints.
+    Style,
+    /// Whatever needs no machine and no other process of ours.
+    Unit,
+    /// Dependencies and files.
+    Walls,
+    /// The rig on itself.
+    Rig,
+    /// The agent in a VM.
+    Guest,
+    /// The relay against a guest that records.
+    Relay,
+    /// Relay, agent and containers together.
+    System,
+}
+
+/// A name that no suite has.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no suite is called `{0}`")]
+pub struct UnknownSuite(String);
+
+/// Runs suites in their order. Fails only if what they need cannot be had.
+pub fn run(chosen: &[Suite]) -> Result<Report> {
+    let chosen: BTreeSet<_> = chosen.iter().copied().collect();
+    prerequisites::ensure(chosen.iter().any(|suite| suite.boots_machines()))?;
+    let programs = LazyCell::new(|| attempt(cargo::programs));
+    let machine = LazyCell::new(|| attempt(prepare_machine));
+    let mut report = Report::default();
+    for suite in chosen {
+        let started = Instant::now();
+        let tally = match suite {
+            Suite::Style => style(),
+            _ if suite.boots_machines() && machine.is_none() => Tally::FAILED,
+            _ => match &*programs {
+                Some(programs) => run_programs(suite, programs),
+                None => Tally::FAILED,
+            },
+        };
+        report.suites.push(SuiteReport { suite, tally, took: started.elapsed() });
+    }
+    Ok(report)
+}
+
+// === impl Suite ===
+
+impl Suite {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 7] =
+        [Self::Style, Self::Unit, Self::Walls, Self::Rig, Self::Guest, Self::Relay, Self::System];
+
+    /// Its name on the command line; of a suite of this package, the name of its test target too.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Style => "style",
+            Self::Unit => "unit",
+            Self::Walls => "walls",
+            Self::Rig => "rig",
+            Self::Guest => "guest",
+            Self::Relay => "relay",
+            Self::System => "system",
+        }
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Style => "formatting, and lints of every target",
+            Self::Unit => "tests of all packages that need no machine, examples of the docs",
+            Self::Walls => "who depends on whom, what is linked, what a source file looks like",
+            Self::Rig => "VMs and containers, as the suites below take them for granted",
+            Self::Guest => "the agent and its BPF programs in a VM",
+            Self::Relay => "the relay against a guest that records",
+            Self::System => "relay, agent and containers together, as the demo shows them",
+        }
+    }
+
+    fn boots_machines(self) -> bool {
+        matches!(self, Self::Rig | Self::Guest | Self::System)
+    }
+
+    /// How long one of its programs may take: many times what it takes, and less than any CI
+    /// system waits.
+    fn limit(self) -> Duration {
+        let minutes = if self.boots_machines() { 40 } else { 10 };
+        Duration::from_secs(60 * minutes)
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Suite {
+    type Err = UnknownSuite;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSuite> {
+        let found = Self::ALL.into_iter().find(|suite| suite.name() == name);
+        found.ok_or_else(|| UnknownSuite(name.to_owned()))
+    }
+}
+
+/// What all machines share and no test should have to wait for.
+fn prepare_machine() -> Result<()> {
+    step("guest kernel", |_| kernel::build())?;
+    step("vsock device", |_| tools::vhost_device_vsock())?;
+    Ok(())
+}
+
+fn style() -> Tally {
+    // The same packages, targets and features as those of the tests: what the build of either has
+    // made serves the other, as far as cargo can share it (build scripts and macros).
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    let mut tally = Tally::default();
+    tally += check("style: rustfmt", &["fmt", "--all", "--check"]);
+    tally += check("style: clippy", &clippy);
+    tally
+}
+
+/// One cargo command, which counts as one test.
+fn check(title: &str, arguments: &[&str]) -> Tally {
+    counted(title, |step, tally| {
+        step.run(cargo::command().args(arguments))?;
+        tally.passed = 1;
+        Ok(())
+    })
+}
+
+fn run_programs(suite: Suite, programs: &[cargo::Program]) -> Tally {
+    let mut tally = Tally::default();
+    for program in programs.iter().filter(|program| program.suite == suite) {
+        tally += counted(&format!("{suite}: {}", program.title), |step, tally| {
+            let (status, output) = step.capture(&mut program.command(suite.limit()))?;
+            libtest::read(&output, status).settle(tally)
+        });
+    }
+    if suite == Suite::Unit {
+        tally += counted("unit: examples of the docs", |step, tally| {
+            let (status, output) = step.capture(&mut cargo::doc_tests())?;
+            libtest::read(&output, status).settle(tally)
+        });
+    }
+    if tally.ran() == 0 {
+        say(&format!("error: {suite}: ran no test"));
+        return Tally::FAILED;
+    }
+    tally
+}
+
+/// A step that counts. Its error is said at once, and counts as a failure if nothing else does.
+fn counted(title: &str, work: impl FnOnce(&Step, &mut Tally) -> Result<()>) -> Tally {
+    let mut tally = Tally::default();
+    let result = step(title, |step| work(step, &mut tally));
+    if let Err(error) = result {
+        say(&format!("error: {error:#}"));
+        tally.failed = tally.failed.max(1);
+    }
+    tally
+}
+
+/// What several suites wait for; its error is said once.
+fn attempt<T>(work: impl FnOnce() -> Result<T>) -> Option<T> {
+    work().map_err(|error| say(&format!("error: {error:#}"))).ok()
+}
+
+// === impl libtest::Reading ===
+
+impl libtest::Reading {
+    /// Takes the counts over. Fails with what the failed tests printed.
+    fn settle(self, tally: &mut Tally) -> Result<()> {
+        self.measured.iter().for_each(|figure| say(figure));
+        let failed = self.tally.failed;
+        *tally += self.tally;
+        if failed > 0 {
+            bail!("{failed} failed\n{}", self.failures.trim_end());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Suite;
+
+    #[test]
+    fn suites_are_found_by_their_names_and_run_in_their_order() {
+        for suite in Suite::ALL {
+            assert_eq!(suite.name().parse::<Suite>().unwrap(), suite);
+        }
+        assert!(Suite::ALL.is_sorted());
+        let error = "all".parse::<Suite>().unwrap_err();
+        assert_eq!(error.to_string(), "no suite is called `all`");
+    }
+}

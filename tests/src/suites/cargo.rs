@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Test programs of the workspace, by suite.
+//!
+//! In: the workspace. Out: one [`Program`] per test target, compiled by a single cargo build with
+//! the features of the whole workspace; a person's `cargo test --workspace` finds it done. Never:
+//! decides by name alone for packages that it does not know: what is no suite of its own is unit.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, TargetKind};
+
+use super::Suite;
+use crate::step::step;
+
+/// A compiled test target.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) suite: Suite,
+    /// Package and target, for people.
+    pub(super) title: String,
+    executable: PathBuf,
+    /// Directory of the package, where cargo would run it.
+    directory: PathBuf,
+}
+
+/// Compiles every test of the workspace.
+pub(super) fn programs() -> Result<Vec<Program>> {
+    const BUILD: [&str; 4] = ["test", "--workspace", "--locked", "--no-run"];
+    step("compile the tests", |step| {
+        step.run(command().args(BUILD))?;
+        // Nothing is left to do but to name the results; apart from the build, so that the
+        // compiler's messages stay readable.
+        let output = command().args(BUILD).arg("--message-format=json").output();
+        let output = output.context("running cargo")?;
+        ensure!(output.status.success(), "cargo cannot list the tests that it has built");
+        let packages = MetadataCommand::new().current_dir(root()).no_deps().exec();
+        let packages = packages.context("asking cargo for its packages")?;
+        let mut programs = Vec::new();
+        for message in Message::parse_stream(&output.stdout[..]) {
+            if let Message::CompilerArtifact(artifact) = message.context("reading from cargo")? {
+                programs.extend(program(&artifact, &packages)?);
+            }
+        }
+        Ok(programs)
+    })
+}
+
+/// The examples in the docs of all packages.
+pub(super) fn doc_tests() -> Command {
+    let mut command = command();
+    command.args(["test", "--workspace", "--locked", "--doc"]);
+    command
+}
+
+/// Cargo, at the root of the checkout.
+pub(super) fn command() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+// === impl Program ===
+
+impl Program {
+    /// Runs all its tests, and is ended after the limit.
+    pub(super) fn command(&self, limit: Duration) -> Command {
+        let mut command = Command::new("timeout");
+        // In the foreground: an interrupt from the terminal ends it too. What it started is tied
+        // to it, so to end it alone suffices.
+        command.args(["--foreground", "--kill-after=10s", &format!("{}s", limit.as_secs())]);
+        command.arg(&self.executable).current_dir(&self.directory);
+        command.env("CARGO_MANIFEST_DIR", &self.directory);
+        command
+    }
+}
+
+/// The program of an artefact, if that is a test.
+fn program(artifact: &Artifact, packages: &Metadata) -> Result<Option<Program>> {
+    let Some(executable) = artifact.executable.as_ref().filter(|_| artifact.profile.test) else {
+        return Ok(None);
+    };
+    let package = packages.packages.iter().find(|package| package.id == artifact.package_id);
+    let package = &package.context("cargo built a package that it does not know")?.name;
+    let (target, kind) = (&artifact.target.name, &artifact.target.kind);
+    let is_test = kind.contains(&TargetKind::Test);
+    let suite = suite_of(package, is_test.then_some(target))?;
+    let title = match target {
+        library if library.replace('_', "-") == **package => package.to_string(),
+        target => format!("{package} {target}"),
+    };
+    let directory = artifact.manifest_path.parent().context("a manifest lies in a directory")?;
+    Ok(Some(Program {
+        suite,
+        title,
+        executable: executable.into(),
+        directory: directory.as_std_path().to_owned(),
+    }))
+}
+
+/// The suite of an integration test, or of the tests inside a library or program.
+fn suite_of(package: &str, integration: Option<&String>) -> Result<Suite> {
+    match (package, integration) {
+        (_, None) => Ok(Suite::Unit),
+        ("host-relay", Some(_)) => Ok(Suite::Relay),
+        (env!("CARGO_PKG_NAME"), Some(target)) => match target.parse() {
+            Ok(suite @ (Suite::Walls | Suite::Rig | Suite::Guest | Suite::System)) => Ok(suite),
+            _ => bail!("the test target `{target}` of this package belongs to no suite"),
+        },
+        _ => Ok(Suite::Unit),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this package is in the workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Suite, suite_of};
+
+    #[test]
+    fn each_target_has_one_suite() {
+        let suite = |package, target: Option<&str>| {
+            suite_of(package, target.map(ToOwned::to_owned).as_ref()).ok()
+        };
+        assert_eq!(suite("e2e", None), Some(Suite::Unit));
+        assert_eq!(suite("e2e", Some("rig")), Some(Suite::Rig));
+        assert_eq!(suite("e2e", Some("walls")), Some(Suite::Walls));
+        assert_eq!(suite("e2e", Some("other")), None);
+        assert_eq!(suite("host-relay", None), Some(Suite::Unit));
+        assert_eq!(suite("host-relay", Some("session")), Some(Suite::Relay));
+        assert_eq!(suite("policy-model", Some("wire")), Some(Suite::Unit));
+    }
+}

@@ -13,6 +13,7 @@
 #define EPERM 1
 #define ENOMEM 12
 #define EACCES 13
+#define EINVAL 22
 
 #include "lib/maps.h"
 #include "lib/hash.h"

@@ -75,6 +75,9 @@ pub enum ApplyError {
     /// Not newer than the set in force.
     #[error(transparent)]
     Stale(Box<StaleRuleSet>),
+    /// Nobody removes what is held.
+    #[error("{0} rule sets are held already; remove those of pods that are gone")]
+    TooMany(usize),
     /// The rules and the container's mounts do not go together.
     #[error(transparent)]
     Lower(#[from] LowerError),

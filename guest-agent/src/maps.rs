@@ -34,6 +34,15 @@ pub struct Slot {
     pub container: u32,
 }
 
+/// What a process runs when it is labelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The runtime's own code, which prepares the container: rules hold from its next exec on.
+    Preparing,
+    /// The container's code.
+    Running,
+}
+
 /// What the kernel lost or denied for want of a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
@@ -168,9 +177,15 @@ impl Maps {
     ///
     /// # Errors
     /// If the process is gone or the kernel refuses.
-    pub fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError> {
+    pub fn label(&mut self, pid: u32, slot: Slot, phase: Phase) -> Result<(), MapsError> {
         self.check_registered(slot)?;
-        task::label(&self.tasks, pid, slot)
+        let label = abi::Task {
+            slot: slot.index,
+            container: slot.container,
+            pending: u32::from(phase == Phase::Preparing),
+            ..abi::Task::default()
+        };
+        task::label(&self.tasks, pid, &label)
     }
 
     /// Forgets a registration. A task that still has its label is denied everything.

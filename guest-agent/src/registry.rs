@@ -119,10 +119,9 @@ pub fn channel() -> (Registry, Inbox) {
 impl Inbox {
     /// Serves commands until every [`Registry`] is gone. Blocks: it wants a thread of its own.
     pub fn run(mut self, kernel: impl Kernel) {
-        let mut owner = Owner::new(kernel);
+        let mut owner = Owner::new(kernel, self.view);
         while let Some(command) = self.commands.blocking_recv() {
             owner.obey(command);
-            self.view.send_replace(Arc::new(owner.view()));
         }
     }
 }

@@ -71,6 +71,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         exempt_cgroup,
         log: _,
     } = args;
+    let (ends, shutdown) = watch::channel(false);
+    let stop = stop(ends)?;
     let listener = match listen {
         Some(path) => Listener::unix(&path),
         None => Listener::vsock(vsock_port),
@@ -85,13 +87,11 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         .spawn(|| owner.run())
         .context("starting the kernel's thread")?;
     let (events, collector) = events::channel(registry.clone());
-    let (ends, shutdown) = watch::channel(false);
     let gate = Gate { registry: registry.clone(), posture: posture.clone(), deadline, fail_open };
     let service = GuestService { registry, posture, events, shutdown };
-    let stop = stop(ends)?;
     let serve = server::serve(service, listener, stop.clone().wait());
     tokio::select! {
-        result = gate.serve(socket) => result.context("the gate")?,
+        result = stop.clone().unless(gate.serve(socket)) => result.context("the gate")?,
         result = collector.run(ring_later).instrument(tracing::info_span!("events")) => {
             result.context("the event ring")?;
         }
@@ -184,6 +184,14 @@ impl Stop {
     async fn wait(mut self) {
         // A sender that is gone means the end too.
         let _ = self.0.wait_for(|ends| *ends).await;
+    }
+
+    /// What a part yields that ends by itself; one that is stopped is dropped and yields nothing.
+    async fn unless<T>(self, part: impl Future<Output = T>) -> T {
+        tokio::select! {
+            result = part => result,
+            () = self.wait() => std::future::pending().await,
+        }
     }
 
     async fn drained(self) {

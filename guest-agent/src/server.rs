@@ -33,9 +33,9 @@ use crate::{apply, events::Events, posture::Posture, registry::Registry};
 /// Bytes of an encoded envelope: the largest rule set, and room for a few signatures.
 const MAX_ENVELOPE_BYTES: usize = MAX_RULE_SET_BYTES + 64 * 1024;
 
-/// A host that is asleep or gone shows only as silence: two missed pings end the session. Longer
-/// than the longest pause of a guest that is being written to disk would be kinder; shorter than
-/// the relay's own patience is needed, so that a new session finds no old one.
+/// A relay that is killed, or a guest that is resumed elsewhere, leaves a session that is silent
+/// for ever: it is asked after ten seconds of silence, and has twice that to answer, as on a host
+/// that is busy or swaps.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 

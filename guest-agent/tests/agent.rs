@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The binary as a runtime and an init meet it, on a host that does not let it enforce. What it
 //! enforces where it can is tested in a VM.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     fs,

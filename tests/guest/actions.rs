@@ -144,3 +144,31 @@ fn an_allow_rule_with_posture_block_denies_all_else() -> Result<()> {
     node.remove("allow.yaml")?;
     becomes_allowed(&web, "/bin/cat /etc/passwd")
 }
+
+#[test]
+fn a_file_whitelist_on_an_overlay_admits_what_it_names() -> Result<()> {
+    let mut config = NodeConfig::new("whitelist").debian();
+    config.relay_args = vec!["--default-file-posture".into(), "block".into()];
+    let node = Node::start(&config)?;
+    node.pod("web", "nginx")?;
+    // In force before the container starts: the runtime's own opens are not the container's.
+    let allow = "file:\n  matchDirectories:\n  - dir: /usr/\n    recursive: true\n  - dir: /etc/\n    \
+                 recursive: true\n  - dir: /dev/\n  matchPaths:\n  - path: /root/allowed\naction: Allow";
+    node.write("allow.yaml", &policy("some-files", "nginx", allow))?;
+    let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
+    // From the lower layer, from the upper one, and through a pipe, which no rule can name.
+    allowed(&web, "cat /etc/passwd | cat /dev/stdin > /dev/null")?;
+    allowed(&web, "echo x > /root/allowed && cat /root/allowed")?;
+    denied(&web, "cat /var/lib/dpkg/status")?;
+    denied(&web, "echo x > /root/other")?;
+    let event = event_on(&node, "/var/lib/dpkg/status", "Block")?;
+    let what = [
+        ("policyNames", json!(["DefaultPosture"])),
+        ("operation", json!("File")),
+        ("source", json!("/usr/bin/cat")),
+        ("hook", json!("file_open")),
+    ];
+    expect_fields(&event, &what)?;
+    node.remove("allow.yaml")?;
+    becomes_allowed(&web, "cat /var/lib/dpkg/status > /dev/null")
+}

@@ -1,2 +1,135 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Placeholder.
+//! Tasks of no container, and what tasks of a container may not touch: the enforcement itself.
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{
+    node::{AGENT, Node, NodeConfig, PATIENCE, eventually},
+    rootfs::{Bundle, Capabilities, Container, Rootfs},
+    vm::{GuestFile, Output, Spawn, Vm, VmConfig, static_program},
+};
+use serde_json::{Value, json};
+use std::time::Instant;
+
+use crate::steps::{becomes_denied, block_program, expect_fields, is_denied};
+
+/// Runs a program with mounts and a root of its own, as whoever makes a container does.
+fn in_own_namespace(vm: &Vm, bundle: &Bundle<'_>) -> Result<Output> {
+    vm.exec(&["unshare", "-m", "chroot", &bundle.root(), "/bin/true"])
+}
+
+#[test]
+fn a_task_of_no_container_with_mounts_and_root_of_its_own_executes_nothing() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("guard"))?;
+    let bundle = Container::new("nobody", Rootfs::Busybox).prepare(&node.vm)?;
+    node.vm.must(&["chroot", &bundle.root(), "/bin/true"])?;
+    node.vm.must(&["unshare", "-m", "/bin/true"])?;
+
+    let output = in_own_namespace(&node.vm, &bundle)?;
+    ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
+    let event = node.event("the guard's event", |event| event["reason"] == "Guard")?;
+    expect_fields(
+        &event,
+        &[
+            ("resource", json!("/bin/true")),
+            ("action", json!("Block")),
+            ("operation", json!("Process")),
+            ("result", json!("Permission denied")),
+            ("hook", json!("bprm_check_security")),
+            ("errno", json!(13)),
+            ("policyNames", json!([])),
+            ("ruleIDs", json!([])),
+            ("container", json!("")),
+            ("containerID", json!("")),
+            ("comm", json!("chroot")),
+        ],
+    )
+}
+
+#[test]
+fn a_cgroup_can_be_exempted_from_the_guard() -> Result<()> {
+    let agent = static_program("guest-agent", "kadapter-agent")?;
+    let files = vec![GuestFile::program(AGENT, agent)];
+    let vm = Vm::boot(&VmConfig { files, ..VmConfig::new("guard-exempt") })?;
+    let bundle = Container::new("nobody", Rootfs::Busybox).prepare(&vm)?;
+    // The agent looks for it once, when it starts.
+    vm.sh("mkdir /sys/fs/cgroup/exempt")?;
+    ensure!(in_own_namespace(&vm, &bundle)?.success(), "denied without an agent");
+
+    let argv = [AGENT, "run", "--exempt-cgroup", "/exempt"].map(str::to_owned).into();
+    vm.spawn(Spawn { argv, log: "/var/log/agent.log".into(), ..Spawn::default() })?;
+    let enforcing = vm.console().wait_for_any(&[" enforcing"], Instant::now() + PATIENCE);
+    enforcing.context("the agent does not say that it enforces")?;
+    ensure!(is_denied(&in_own_namespace(&vm, &bundle)?), "not denied by the guard");
+    let join = "echo $$ > /sys/fs/cgroup/exempt/cgroup.procs";
+    vm.sh(&format!("{join}; exec unshare -m chroot {} /bin/true", bundle.root())).map(drop)
+}
+
+#[test]
+fn a_program_that_joins_a_container_has_its_rules() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("guard-join"))?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::Busybox).run(&node.vm)?;
+    let direct = || web.exec(&["/usr/bin/id"]);
+    ensure!(direct()?.success(), "denied without a policy");
+
+    node.write("block.yaml", &block_program("no-id", "nginx", "/usr/bin/id"))?;
+    eventually("the program that joins is denied", || Ok(is_denied(&direct()?)))?;
+    ensure!(is_denied(&web.exec(&["env", "/usr/bin/id"])?), "its child is not denied");
+    // Without the runtime: whoever enters all its namespaces and its cgroup.
+    let enter = format!("nsenter -t {} -m -p -r", web.pid());
+    node.vm.sh(&format!("{enter} /bin/true || exit 0; exit 1"))?;
+    let join = format!("echo $$ > {}/cgroup.procs", web.cgroup());
+    node.vm.sh(&format!("{join}; exec {enter} /bin/true"))?;
+    let output = node.vm.exec(&["sh", "-c", &format!("{join}; exec {enter} /usr/bin/id")])?;
+    ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
+
+    node.remove("block.yaml")?;
+    eventually("the program that joins runs", || Ok(direct()?.success()))
+}
+
+/// Takes the pid namespace out of a bundle, so that the container sees the guest's processes.
+fn share_pids(bundle: &Bundle<'_>, vm: &Vm) -> Result<()> {
+    let path = format!("{}/config.json", bundle.path());
+    let mut config: Value = serde_json::from_slice(&vm.read_file(&path)?)?;
+    let namespaces = config["linux"]["namespaces"].as_array_mut().context("namespaces")?;
+    let all = namespaces.len();
+    namespaces.retain(|namespace| namespace["type"] != "pid");
+    ensure!(namespaces.len() < all, "there was no pid namespace");
+    vm.write_file(&path, 0o644, serde_json::to_vec(&config)?)
+}
+
+#[test]
+fn a_privileged_container_reaches_no_process_outside_and_no_bpf() -> Result<()> {
+    /// `BPF_MAP_CREATE` with nothing else: invalid, unless it is not even permitted.
+    const BPF: &str = "syscall(321, 0, 0, 0); print $!{EPERM} ? 'EPERM' : $!{EINVAL} ? 'EINVAL' : $!";
+    let node = Node::start(&NodeConfig::new("guard-self").debian())?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::DebianOverlay).capabilities(Capabilities::All);
+    let bundle = web.prepare(&node.vm)?;
+    share_pids(&bundle, &node.vm)?;
+    let output = bundle.run()?;
+    ensure!(output.success(), "{}", output.stdout.text());
+    let web = bundle.running()?;
+
+    let root = |pid: &str| web.exec(&["cat", &format!("/proc/{pid}/root/etc/passwd")]);
+    ensure!(root("self")?.success() && root(&web.pid().to_string())?.success(), "its own");
+    node.vm.must(&["ls", "/proc/1/root/"])?;
+    let agent = node.vm.must(&["pidof", "kadapter-agent"])?;
+    for outside in ["1", agent.trim()] {
+        for part in ["root/", "cwd/", "fd", "environ", "mem"] {
+            let path = format!("/proc/{outside}/{part}");
+            let output = web.exec(&["sh", "-c", &format!("head -c1 {path} || ls {path}")])?;
+            let said = output.stderr.text();
+            ensure!(!output.success() && output.stdout.0.is_empty(), "{path} is open: {said}");
+        }
+    }
+
+    // The same program, outside any container.
+    let free = node.vm.must(&["chroot", &web.bundle().root(), "perl", "-e", BPF])?;
+    ensure!(free == "EINVAL", "{free}");
+    let output = web.exec(&["perl", "-e", BPF])?;
+    ensure!(output.stdout.text() == "EPERM", "{}", output.stdout.text());
+
+    node.write("block.yaml", &block_program("no-apt", "nginx", "/usr/bin/apt"))?;
+    becomes_denied(&web, "/usr/bin/apt --version")
+}

@@ -14,7 +14,7 @@ use serde_json::Value;
 const CANNOT_EXECUTE: i32 = 126;
 
 /// A policy of namespace `shop` for pods of a label `app`, as an operator writes it.
-pub fn policy(name: &str, app: &str, spec: &str) -> String {
+pub(crate) fn policy(name: &str, app: &str, spec: &str) -> String {
     let spec = spec.trim().lines().fold(String::new(), |text, line| text + "  " + line + "\n");
     format!(
         "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata:\n  name: {name}\n  \
@@ -23,57 +23,57 @@ pub fn policy(name: &str, app: &str, spec: &str) -> String {
 }
 
 /// A policy that blocks one program.
-pub fn block_program(name: &str, app: &str, path: &str) -> String {
+pub(crate) fn block_program(name: &str, app: &str, path: &str) -> String {
     policy(name, app, &format!("process:\n  matchPaths:\n  - path: {path}\naction: Block"))
 }
 
 /// Runs a shell command in a container.
-pub fn sh(container: &Running<'_>, script: &str) -> Result<Output> {
+pub(crate) fn sh(container: &Running<'_>, script: &str) -> Result<Output> {
     container.exec(&["/bin/sh", "-c", script])
 }
 
 /// It succeeds.
-pub fn allowed(container: &Running<'_>, script: &str) -> Result<()> {
+pub(crate) fn allowed(container: &Running<'_>, script: &str) -> Result<()> {
     let output = sh(container, script)?;
     ensure!(output.success(), "`{script}` ended with {}: {}", output.end, output.stderr.text());
     Ok(())
 }
 
 /// It fails, and for the one reason that counts.
-pub fn denied(container: &Running<'_>, script: &str) -> Result<()> {
+pub(crate) fn denied(container: &Running<'_>, script: &str) -> Result<()> {
     ensure!(is_denied(&sh(container, script)?), "`{script}` was not denied");
     Ok(())
 }
 
 /// Whether the kernel said EACCES.
-pub fn is_denied(output: &Output) -> bool {
+pub(crate) fn is_denied(output: &Output) -> bool {
     !output.success() && output.stderr.text().to_lowercase().contains("permission denied")
 }
 
 /// A program that the shell could not execute has its own exit status.
-pub fn is_exec_denied(output: &Output) -> bool {
+pub(crate) fn is_exec_denied(output: &Output) -> bool {
     is_denied(output) && output.end == End::Exited { status: CANNOT_EXECUTE }
 }
 
 /// From now on it is denied: the policy has arrived.
-pub fn becomes_denied(container: &Running<'_>, script: &str) -> Result<()> {
+pub(crate) fn becomes_denied(container: &Running<'_>, script: &str) -> Result<()> {
     eventually(&format!("`{script}` is denied"), || Ok(is_denied(&sh(container, script)?)))
 }
 
 /// From now on it succeeds: the policy is gone.
-pub fn becomes_allowed(container: &Running<'_>, script: &str) -> Result<()> {
+pub(crate) fn becomes_allowed(container: &Running<'_>, script: &str) -> Result<()> {
     eventually(&format!("`{script}` is allowed"), || Ok(sh(container, script)?.success()))
 }
 
 /// The first event on this resource with this action.
-pub fn event_on(node: &Node, resource: &str, action: &str) -> Result<Value> {
+pub(crate) fn event_on(node: &Node, resource: &str, action: &str) -> Result<Value> {
     node.event(&format!("{action} of {resource}"), |event| {
         event["resource"] == resource && event["action"] == action
     })
 }
 
 /// Compares fields of an event; every difference is shown at once.
-pub fn expect_fields(event: &Value, expected: &[(&str, Value)]) -> Result<()> {
+pub(crate) fn expect_fields(event: &Value, expected: &[(&str, Value)]) -> Result<()> {
     let wrong: Vec<_> = expected
         .iter()
         .filter(|(field, value)| event[field] != *value)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Programs and libraries of the system that builds and machines need.
 //!
-//! In: whether machines will boot. Out: nothing, when all is there; on Debian, as root, missing
+//! In: what is going to be done. Out: nothing, when all is there; on Debian, as root, missing
 //! packages are installed first, and a line says so. Otherwise an error with the one command that
 //! helps. Looks for what is needed rather than for packages, so that a tool of another origin
-//! counts too. Never: installs as anybody but root, or anything beyond the list.
+//! counts too. Never: installs as anybody but root, or anything beyond the lists.
 
 use std::env;
 use std::path::Path;
@@ -14,6 +14,17 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::kernel;
 use crate::step::{say, step};
+
+/// What somebody is going to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Compile and check the workspace.
+    Compile,
+    /// Boot machines, and make what they boot from.
+    Boot,
+    /// Build the guest kernel, unless the cache has it; see guest-kernel/README.md.
+    BuildKernel,
+}
 
 /// What somebody needs, and the Debian package that has it.
 struct Need {
@@ -34,8 +45,7 @@ const fn need(what: What, package: &'static str) -> Need {
     Need { what, package }
 }
 
-/// Compiling and checking the workspace.
-const BUILD: &[Need] = &[
+const COMPILE: &[Need] = &[
     need(Program("cc"), "gcc"),
     need(Header("stdlib.h"), "libc6-dev"),
     need(Program("clang"), "clang"),
@@ -44,8 +54,7 @@ const BUILD: &[Need] = &[
     need(Program("git"), "git"),
 ];
 
-/// Building the guest kernel; see guest-kernel/README.md.
-const KERNEL: &[Need] = &[
+const BUILD_KERNEL: &[Need] = &[
     need(Program("make"), "make"),
     need(Program("flex"), "flex"),
     need(Program("bison"), "bison"),
@@ -59,8 +68,7 @@ const KERNEL: &[Need] = &[
     need(Header("openssl/ssl.h"), "libssl-dev"),
 ];
 
-/// Booting machines, and making what they boot from.
-const MACHINE: &[Need] = &[
+const BOOT: &[Need] = &[
     need(Program("qemu-system-x86_64"), "qemu-system-x86"),
     need(Program("setpriv"), "util-linux"),
     need(Program("mmdebstrap"), "mmdebstrap"),
@@ -70,9 +78,9 @@ const MACHINE: &[Need] = &[
     need(Program("xz"), "xz-utils"),
 ];
 
-/// Makes sure that suites can run, with machines or without.
-pub fn ensure(machines: bool) -> Result<()> {
-    let missing = missing(machines)?;
+/// Makes sure that all of this can be done.
+pub fn ensure(purposes: &[Purpose]) -> Result<()> {
+    let missing = missing(purposes)?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -89,19 +97,29 @@ pub fn ensure(machines: bool) -> Result<()> {
 }
 
 /// Packages to install, each once.
-fn missing(machines: bool) -> Result<Vec<&'static str>> {
-    let mut needs: Vec<_> = BUILD.iter().collect();
-    if machines {
-        needs.extend(MACHINE);
-        if kernel::own()?.is_none() {
-            needs.extend(KERNEL);
-        }
+fn missing(purposes: &[Purpose]) -> Result<Vec<&'static str>> {
+    let mut needs: Vec<&Need> = Vec::new();
+    for purpose in purposes {
+        needs.extend(purpose.needs()?);
     }
     let missing = needs.into_iter().filter(|need| !need.what.is_there());
     let mut packages: Vec<_> = missing.map(|need| need.package).collect();
     packages.sort_unstable();
     packages.dedup();
     Ok(packages)
+}
+
+// === impl Purpose ===
+
+impl Purpose {
+    fn needs(self) -> Result<&'static [Need]> {
+        Ok(match self {
+            Self::Compile => COMPILE,
+            Self::Boot => BOOT,
+            Self::BuildKernel if kernel::own()?.is_some() => &[],
+            Self::BuildKernel => BUILD_KERNEL,
+        })
+    }
 }
 
 // === impl What ===
@@ -136,7 +154,7 @@ fn apt_get(words: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::{Header, Program, missing};
+    use super::{Header, Program, Purpose, missing};
 
     #[test]
     fn what_is_there_is_not_missing() {
@@ -146,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_builds_this_has_what_builds_need() {
-        assert_eq!(missing(false).unwrap(), Vec::<&str>::new());
+    fn who_compiled_this_has_what_compiling_needs() {
+        assert_eq!(missing(&[Purpose::Compile]).unwrap(), Vec::<&str>::new());
     }
 }

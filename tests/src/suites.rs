@@ -10,13 +10,15 @@
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::prerequisites::{self, Purpose};
 use crate::step::{Step, say, step};
-use crate::{kernel, prerequisites, tools};
+use crate::{kernel, tools};
 
 pub use self::remark::{measured, skipped};
 pub use self::report::Report;
@@ -54,7 +56,11 @@ pub struct UnknownSuite(String);
 /// Runs suites in their order. Fails only if what they need cannot be had.
 pub fn run(chosen: &[Suite]) -> Result<Report> {
     let chosen: BTreeSet<_> = chosen.iter().copied().collect();
-    prerequisites::ensure(chosen.iter().any(|suite| suite.boots_machines()))?;
+    prerequisites::ensure(if chosen.iter().any(|suite| suite.boots_machines()) {
+        &[Purpose::Compile, Purpose::BuildKernel, Purpose::Boot]
+    } else {
+        &[Purpose::Compile]
+    })?;
     let programs = LazyCell::new(|| attempt(cargo::programs));
     let machine = LazyCell::new(|| attempt(prepare_machine));
     let mut report = Report::default();
@@ -115,7 +121,7 @@ impl Suite {
     /// How long one of its programs may take: many times what it takes, and less than any CI
     /// system waits.
     fn limit(self) -> Duration {
-        let minutes = if self.boots_machines() { 40 } else { 10 };
+        let minutes = if self.boots_machines() { 40 } else { 5 };
         Duration::from_secs(60 * minutes)
     }
 }
@@ -143,19 +149,18 @@ fn prepare_machine() -> Result<()> {
 }
 
 fn style() -> Tally {
-    // The same packages, targets and features as those of the tests: what the build of either has
-    // made serves the other, as far as cargo can share it (build scripts and macros).
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-    let mut tally = Tally::default();
-    tally += check("style: rustfmt", &["fmt", "--all", "--check"]);
-    tally += check("style: clippy", &clippy);
+    let mut fmt = cargo::cargo();
+    fmt.args(["fmt", "--all", "--check"]);
+    let clippy = cargo::command("clippy", &["--all-targets", "--", "--deny", "warnings"]);
+    let mut tally = check("style: rustfmt", fmt);
+    tally += check("style: clippy", clippy);
     tally
 }
 
-/// One cargo command, which counts as one test.
-fn check(title: &str, arguments: &[&str]) -> Tally {
+/// One command, which counts as one test.
+fn check(title: &str, mut command: Command) -> Tally {
     counted(title, |step, tally| {
-        step.run(cargo::command().args(arguments))?;
+        step.run(&mut command)?;
         tally.passed = 1;
         Ok(())
     })
@@ -171,7 +176,7 @@ fn run_programs(suite: Suite, programs: &[cargo::Program]) -> Tally {
     }
     if suite == Suite::Unit {
         tally += counted("unit: examples of the docs", |step, tally| {
-            let (status, output) = step.capture(&mut cargo::doc_tests())?;
+            let (status, output) = step.capture(&mut cargo::command("test", &["--doc"]))?;
             libtest::read(&output, status).settle(tally)
         });
     }

@@ -10,7 +10,7 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 
 	if (ret)
 		return ret;
-	scope = enter(&s);
+	scope = enter(&s, any_label());
 	if (scope == OUT_OF_SCOPE) {
 		scope = adopt(&s);
 		if (scope == BROKEN_SCOPE && !s.label) {
@@ -34,9 +34,13 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 {
+	struct abi_task *label = any_label();
 	struct scope s;
 
-	if (enter(&s) != IN_SCOPE || !(s.set->flags & ABI_SET_SUBJECTS))
+	if (!label)
+		return 0;
+	label->pending = 0;
+	if (enter(&s, label) != IN_SCOPE || !(s.set->flags & ABI_SET_SUBJECTS))
 		return 0;
 	/* If it fails, the subject stays that of an older set and is computed at the next decision,
 	 * which denies if it fails there too. */

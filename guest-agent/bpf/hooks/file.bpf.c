@@ -45,22 +45,24 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	struct outcome out = {};
 	struct scope s;
 	int scope;
+	bool for_exec;
 
 	if (ret)
 		return ret;
-	scope = enter(&s);
+	for_exec = file->f_flags & FMODE_EXEC;
+	scope = enter(&s, for_exec ? any_label() : own_label());
 	if (scope == OUT_OF_SCOPE) {
 		record_identity(file);
 		return 0;
 	}
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
-	if (file->f_flags & FMODE_EXEC) {
+	if (for_exec) {
 		ret = open_for_exec(&s, file);
 		if (ret)
 			return ret;
 	}
-	if (!(s.set->flags & ABI_SET_FILE))
+	if (!(s.set->flags & ABI_SET_FILE) || s.label->pending)
 		return 0;
 	if (judge(&s, file, ABI_FILE, &out))
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);

@@ -8,7 +8,7 @@ static __always_inline int map_executable(struct file *file, __u8 hook)
 	struct outcome out = {};
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 	struct scope s;
-	int scope = enter(&s);
+	int scope = enter(&s, own_label());
 	__u32 subject = 0, class_id;
 
 	if (scope == OUT_OF_SCOPE)

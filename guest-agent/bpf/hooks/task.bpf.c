@@ -8,7 +8,7 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 
 	if (ret)
 		return ret;
-	label = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), NULL, 0);
+	label = any_label();
 	if (!label)
 		return 0;
 	if (bpf_task_storage_get(&tasks, task, label, BPF_LOCAL_STORAGE_GET_F_CREATE))
@@ -26,7 +26,7 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 
 	if (ret)
 		return ret;
-	label = bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), NULL, 0);
+	label = own_label();
 	if (!label)
 		return 0;
 	other = bpf_task_storage_get(&tasks, child, NULL, 0);
@@ -40,5 +40,5 @@ int BPF_PROG(bpf, int cmd, union bpf_attr *attr, unsigned int size, int ret)
 {
 	if (ret)
 		return ret;
-	return bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), NULL, 0) ? -EPERM : 0;
+	return own_label() ? -EPERM : 0;
 }

@@ -70,6 +70,7 @@ struct abi_task {
 	__u32 container; /* number of the registration; a slot is used again, this is not */
 	__u32 subject;	 /* class of the acting executable, as of `subject_set` */
 	__u32 subject_set;
+	__u32 pending; /* the runtime's own code until the first exec: no rule holds before */
 };
 
 /* Value of `slots`: one word, so that a switch of the set is seen whole or not at all. */
@@ -183,7 +184,7 @@ struct abi_event {
 	char argv[ABI_ARGV_BYTES]; /* NUL-separated */
 };
 
-_Static_assert(sizeof(struct abi_task) == 16, "abi_task");
+_Static_assert(sizeof(struct abi_task) == 20, "abi_task");
 _Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
 _Static_assert(sizeof(struct abi_set) == 24, "abi_set");
 _Static_assert(sizeof(struct abi_node) == 16, "abi_node");

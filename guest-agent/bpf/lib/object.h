@@ -52,6 +52,17 @@ static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 c
 	return category == ABI_PROCESS ? set->process_default : set->file_default;
 }
 
+/* Whether the file lies on a mount of the kernel's own: a pipe, a socket, a memfd, or the layer
+ * behind an overlay's file. No allow rule can name it; what names it through a ruled super block
+ * still holds. fs/mount.h: MNT_NS_INTERNAL. */
+static __always_inline bool is_internal(struct file *file)
+{
+	void *mnt = BPF_CORE_READ(file, f_path.mnt);
+	struct mount *mount = mnt - bpf_core_field_offset(struct mount, mnt);
+
+	return (long)BPF_CORE_READ(mount, mnt_ns) == -EINVAL;
+}
+
 /* Decides an access to a file by name and identity. Returns 0, or -1 if it could not be decided. */
 static __always_inline int judge(struct scope *s, struct file *file, __u32 category,
 				 struct outcome *out)
@@ -69,8 +80,7 @@ static __always_inline int judge(struct scope *s, struct file *file, __u32 categ
 	decide(find_decision(set, name_class, subject, category),
 	       find_decision(set, inode_class, subject, category), unmatched_verdict(set, category),
 	       out);
-	/* Pipes, sockets and memfds have no name that an allow rule could give. */
-	if (walked == WALK_PATHLESS && category == ABI_FILE && out->reason == ABI_POSTURE)
+	if (category == ABI_FILE && out->reason == ABI_POSTURE && is_internal(file))
 		out->verdict = ABI_ALLOW;
 	return 0;
 }

@@ -39,11 +39,22 @@ static __always_inline int enter_with(struct scope *s, struct abi_task *label)
 	return find_set(s) == IN_SCOPE ? IN_SCOPE : find_set(s);
 }
 
-static __always_inline int enter(struct scope *s)
+/* Label of the current task, also while the runtime prepares the container in it. */
+static __always_inline struct abi_task *any_label(void)
 {
-	struct abi_task *label =
-		bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), NULL, 0);
+	return bpf_task_storage_get(&tasks, bpf_get_current_task_btf(), NULL, 0);
+}
 
+/* Label of the current task, if it runs the container's own code. */
+static __always_inline struct abi_task *own_label(void)
+{
+	struct abi_task *label = any_label();
+
+	return label && !label->pending ? label : NULL;
+}
+
+static __always_inline int enter(struct scope *s, struct abi_task *label)
+{
 	s->label = NULL;
 	s->set = NULL;
 	s->slot = 0;

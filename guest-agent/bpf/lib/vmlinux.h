@@ -72,6 +72,11 @@ struct vfsmount {
 	struct dentry *mnt_root;
 };
 
+struct mount {
+	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
+};
+
 struct path {
 	struct vfsmount *mnt;
 	struct dentry *dentry;

@@ -143,6 +143,9 @@ static long walk_chunk(__u32 i, void *context)
 	w->base = i * ABI_CHUNK;
 	w->dentry = w->start;
 	bpf_loop(ABI_MAX_WALK, hash_up, w, 0);
+	/* A rename overtook the walk: the names are of no path. */
+	if (!i && w->dentry != w->root)
+		w->failed = 1;
 	if (w->failed)
 		return 1;
 	bpf_loop(ABI_CHUNK, step_down, w, 0);

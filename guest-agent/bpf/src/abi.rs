@@ -57,6 +57,7 @@ pub struct Task {
     pub container: u32,
     pub subject: u32,
     pub subject_set: u32,
+    pub pending: u32,
 }
 
 #[repr(C)]

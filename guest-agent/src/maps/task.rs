@@ -14,7 +14,7 @@ use aya::maps::MapData;
 use guest_bpf::abi;
 use nix::libc;
 
-use super::{MapsError, Slot};
+use super::MapsError;
 
 /// `pidfd_open` of a thread that leads no group; since Linux 6.9 (include/uapi/linux/pidfd.h).
 const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
@@ -36,7 +36,7 @@ struct MapElement {
     flags: u64,
 }
 
-pub(super) fn label(tasks: &MapData, pid: u32, slot: Slot) -> Result<(), MapsError> {
+pub(super) fn label(tasks: &MapData, pid: u32, label: &abi::Task) -> Result<(), MapsError> {
     let failed = |operation| move |source| MapsError::Task { operation, pid, source };
     let mut labelled = BTreeSet::new();
     loop {
@@ -46,7 +46,7 @@ pub(super) fn label(tasks: &MapData, pid: u32, slot: Slot) -> Result<(), MapsErr
             return Ok(());
         }
         for thread in fresh {
-            match label_thread(tasks, thread, slot) {
+            match label_thread(tasks, thread, label) {
                 // It ended meanwhile.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) && thread != pid => {}
                 result => result.map_err(failed("labelling"))?,
@@ -79,20 +79,14 @@ fn threads_of(pid: u32) -> io::Result<BTreeSet<u32>> {
         .collect()
 }
 
-fn label_thread(tasks: &MapData, thread: u32, slot: Slot) -> io::Result<()> {
+fn label_thread(tasks: &MapData, thread: u32, label: &abi::Task) -> io::Result<()> {
     let pidfd = open_thread(thread)?;
     let key = pidfd.as_raw_fd();
-    let value = abi::Task {
-        slot: slot.index,
-        container: slot.container,
-        subject: 0,
-        subject_set: 0,
-    };
     let attributes = MapElement {
         map_fd: tasks.fd().as_fd().as_raw_fd().cast_unsigned(),
         pad: 0,
         key: (&raw const key).addr() as u64,
-        value: (&raw const value).addr() as u64,
+        value: std::ptr::from_ref(label).addr() as u64,
         flags: BPF_ANY,
     };
     #[expect(unsafe_code, reason = "aya cannot write task storage")]

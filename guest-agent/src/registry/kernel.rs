@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::{
     lower::Plan,
-    maps::{InstallError, KernelCounters, Maps, MapsError, Residue, Slot},
+    maps::{InstallError, KernelCounters, Maps, MapsError, Phase, Residue, Slot},
 };
 
 /// See the methods of [`Maps`].
@@ -19,7 +19,7 @@ pub trait Kernel: Send + 'static {
         root: &OwnedFd,
     ) -> Result<Vec<Residue>, InstallError>;
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError>;
-    fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError>;
+    fn label(&mut self, pid: u32, slot: Slot, phase: Phase) -> Result<(), MapsError>;
     fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError>;
     fn counters(&self) -> Result<KernelCounters, MapsError>;
 }
@@ -42,8 +42,8 @@ impl Kernel for Maps {
         self.bind_cgroup(cgroup, slot)
     }
 
-    fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError> {
-        self.label(pid, slot)
+    fn label(&mut self, pid: u32, slot: Slot, phase: Phase) -> Result<(), MapsError> {
+        self.label(pid, slot, phase)
     }
 
     fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError> {
@@ -124,7 +124,7 @@ pub mod double {
             Ok(())
         }
 
-        fn label(&mut self, pid: u32, slot: Slot) -> Result<(), MapsError> {
+        fn label(&mut self, pid: u32, slot: Slot, _: Phase) -> Result<(), MapsError> {
             self.with(|state| {
                 if state.refuse_label {
                     return Err(MapsError::NotRegistered(slot.index));

@@ -6,6 +6,7 @@
 //! it has a slot in the kernel, and `Exited` keeps it until the last process is gone. Rule sets
 //! are `sets.rs`'s.
 
+mod container;
 mod sets;
 #[cfg(test)]
 mod tests;
@@ -17,22 +18,22 @@ use std::{
 };
 
 use guest_bpf::abi;
-use policy_model::{RulePath, Target};
-use tokio::sync::oneshot;
+use policy_model::RulePath;
+use tokio::sync::{oneshot, watch};
 
+use container::{Container, Registration, in_force};
 pub use sets::same_container;
 
-use super::{
-    Arrival, Command, ContainerView, InForce, Kernel, Permit, Refusal, State, Verdict, View,
-};
+use super::{Arrival, Command, ContainerView, Kernel, Permit, Refusal, State, Verdict, View};
 use crate::{
     apply::{Accepted, ApplyError, Place, put_into_force},
     containers::{Cgroup, ContainerId, Init, InspectError, Role, Root, cgroup::CgroupError},
-    maps::{Residue, Slot},
+    maps::{Phase, Residue},
     reason,
 };
 
-/// Containers that are known at once, those without a slot included: a pod has tens at most.
+/// Containers, and rule sets, that are known at once; those without a slot included. A pod has tens
+/// at most.
 const MAX_CONTAINERS: usize = 2 * abi::MAX_SLOTS as usize;
 
 /// Removed containers that late events can still name: as many as a pod restarts in a minute.
@@ -46,30 +47,13 @@ pub(super) struct Owner<K> {
     sets: Vec<Accepted>,
     refused: u64,
     failed_open: u64,
-}
-
-struct Container {
-    role: Role,
-    init: Init,
-    rootfs: Option<RulePath>,
-    state: State,
-    registration: Option<Registration>,
-    in_force: Option<InForce>,
-    residues: Arc<[Residue]>,
-    reason: Refusal,
-    waiter: Option<oneshot::Sender<Verdict>>,
-}
-
-struct Registration {
-    slot: Slot,
-    root: Root,
-    cgroup: Option<Cgroup>,
+    published: watch::Sender<Arc<View>>,
 }
 
 // === impl Owner ===
 
 impl<K: Kernel> Owner<K> {
-    pub(super) fn new(kernel: K) -> Self {
+    pub(super) fn new(kernel: K, published: watch::Sender<Arc<View>>) -> Self {
         Self {
             kernel,
             containers: BTreeMap::new(),
@@ -77,6 +61,7 @@ impl<K: Kernel> Owner<K> {
             sets: Vec::new(),
             refused: 0,
             failed_open: 0,
+            published,
         }
     }
 
@@ -85,15 +70,38 @@ impl<K: Kernel> Owner<K> {
         match command {
             Command::Announce(arrival, waiter) => self.announce(*arrival, waiter),
             Command::GiveUp { id, fail_open } => self.give_up(&id, fail_open),
-            Command::Started(id, reply) => drop(reply.send(self.started(&id))),
-            Command::Join(id, process, reply) => drop(reply.send(self.join(&id, &process))),
+            Command::Started(id, reply) => {
+                let verdict = self.started(&id);
+                self.answer(reply, verdict);
+            }
+            Command::Join(id, process, reply) => {
+                let verdict = self.join(&id, &process);
+                self.answer(reply, verdict);
+            }
             Command::Exited { id, number } => self.exited(&id, number),
             Command::Emptied { id, number } => self.emptied(&id, number),
             Command::Removed(id) => self.removed(&id),
-            Command::Apply(accepted, reply) => drop(reply.send(self.apply(*accepted))),
-            Command::Remove(target, reply) => drop(reply.send(self.remove(&target))),
-            Command::Counters(reply) => drop(reply.send(self.kernel.counters())),
+            Command::Apply(accepted, reply) => {
+                let applied = self.apply(*accepted);
+                self.answer(reply, applied);
+            }
+            Command::Remove(target, reply) => {
+                let removed = self.remove(&target);
+                self.answer(reply, removed);
+            }
+            Command::Counters(reply) => return drop(reply.send(self.kernel.counters())),
         }
+        self.publish();
+    }
+
+    /// The view comes before the reply: what follows from a reply finds the view true.
+    fn answer<T>(&self, reply: oneshot::Sender<T>, answer: T) {
+        self.publish();
+        drop(reply.send(answer));
+    }
+
+    fn publish(&self) {
+        self.published.send_replace(Arc::new(self.view()));
     }
 
     pub(super) fn view(&self) -> View {
@@ -115,7 +123,7 @@ impl<K: Kernel> Owner<K> {
             }
             self.removed(&id);
         }
-        if self.containers.len() >= MAX_CONTAINERS {
+        if self.containers.len() >= MAX_CONTAINERS && !self.forget_one() {
             self.refused += 1;
             let reason = format!("{MAX_CONTAINERS} containers are known already");
             drop(waiter.send(Err(reason)));
@@ -143,6 +151,13 @@ impl<K: Kernel> Owner<K> {
         }
     }
 
+    /// Makes room, where a runtime does not say that its containers are gone.
+    fn forget_one(&mut self) -> bool {
+        let is_over = |it: &Container| it.registration.is_none() && it.state != State::Waiting;
+        let over = self.containers.iter().find(|(_, it)| is_over(it)).map(|(id, _)| id.clone());
+        over.is_some_and(|id| self.containers.remove(&id).is_some())
+    }
+
     fn give_up(&mut self, id: &ContainerId, fail_open: bool) {
         let Some(container) = self.containers.get(id) else { return };
         if container.state != State::Waiting {
@@ -151,14 +166,18 @@ impl<K: Kernel> Owner<K> {
         if fail_open {
             let target = container.role.target().clone();
             tracing::warn!(container = %id, %target, "starts without rules: its namespace may");
+            self.failed_open += 1;
             if self.register(id, &Accepted::empty(target)).is_ok() {
-                self.failed_open += 1;
                 return;
             }
+            self.failed_open -= 1;
         }
         self.refused += 1;
         if let Some(container) = self.containers.get_mut(id) {
-            container.refuse();
+            let (waiter, reason) = container.refuse();
+            if let Some(waiter) = waiter {
+                self.answer(waiter, Err(reason));
+            }
         }
     }
 
@@ -178,6 +197,8 @@ impl<K: Kernel> Owner<K> {
                 let generation = set.rules.generation.0;
                 tracing::info!(container = %id, %target, generation, "registered");
                 let waiter = container.waiter.take();
+                // Events of its first instructions must find it in the view.
+                self.publish();
                 if waiter.is_none_or(|waiter| waiter.send(Ok(permit)).is_err()) {
                     // Whoever asked has given up, and its container must not run.
                     self.removed(id);
@@ -226,7 +247,7 @@ impl<K: Kernel> Owner<K> {
         if let Some(cgroup) = cgroup {
             self.kernel.bind_cgroup(cgroup.id, *slot)?;
         }
-        self.kernel.label(init.pid(), *slot)?;
+        self.kernel.label(init.pid(), *slot, Phase::Preparing)?;
         // A pid that ended meanwhile may have been another's when it was labelled.
         init.check_alive()?;
         Ok(residues)
@@ -251,7 +272,9 @@ impl<K: Kernel> Owner<K> {
         let permit = container.permit().ok_or_else(|| container.not_running(id))?;
         let slot = container.registration.as_ref().map(|registration| registration.slot);
         let slot = slot.ok_or_else(|| container.not_running(id))?;
-        self.kernel.label(process.pid(), slot).map_err(|error| reason::of(&error))?;
+        self.kernel
+            .label(process.pid(), slot, Phase::Preparing)
+            .map_err(|error| reason::of(&error))?;
         process.check_alive().map_err(|error| reason::of(&error))?;
         Ok(permit)
     }
@@ -296,93 +319,21 @@ impl<K: Kernel> Owner<K> {
     }
 }
 
-// === impl Container ===
-
-impl Container {
-    fn view(&self, id: &ContainerId) -> ContainerView {
-        ContainerView {
-            id: id.clone(),
-            target: self.role.target().clone(),
-            state: self.state,
-            slot: self.registration.as_ref().map(|registration| registration.slot),
-            in_force: self.in_force,
-            residues: Arc::clone(&self.residues),
-            reason: match self.state {
-                State::Waiting | State::Refused => self.reason.clone(),
-                State::Registered | State::Started | State::Exited => String::new(),
-            },
-        }
-    }
-
-    fn is_alive(&self) -> bool {
-        let is_over = matches!(self.state, State::Exited | State::Refused);
-        !is_over && self.init.check_alive().is_ok()
-    }
-
-    /// The runtime asks once more, as a hook that is called twice does.
-    fn announce_again(&mut self, init: &Init, waiter: oneshot::Sender<Verdict>) {
-        if init.pid() != self.init.pid() {
-            let reason = format!("process {} has this container already", self.init.pid());
-            drop(waiter.send(Err(reason)));
-        } else if let Some(permit) = self.permit() {
-            drop(waiter.send(Ok(permit)));
-        } else {
-            // The waiter before is told by the end of its channel.
-            self.waiter = Some(waiter);
-        }
-    }
-
-    fn permit(&self) -> Option<Permit> {
-        match self.state {
-            State::Registered | State::Started => Some(Permit {
-                number: self.number()?,
-                in_force: self.in_force?,
-                cgroup: self.registration.as_ref()?.cgroup.clone(),
-            }),
-            State::Waiting | State::Exited | State::Refused => None,
-        }
-    }
-
-    fn number(&self) -> Option<u32> {
-        self.registration.as_ref().map(|registration| registration.slot.container)
-    }
-
-    fn under(&mut self, set: &Accepted, residues: Vec<Residue>) {
-        self.in_force = Some(in_force(set));
-        self.residues = residues.into();
-    }
-
-    fn refuse(&mut self) {
-        self.state = State::Refused;
-        if let Some(waiter) = self.waiter.take() {
-            drop(waiter.send(Err(self.reason.clone())));
-        }
-    }
-
-    fn not_running(&self, id: &ContainerId) -> Refusal {
-        format!("container {id} is {}", self.state)
-    }
-
-    fn is_named(&self, target: &Target) -> bool {
-        same_container(self.role.target(), target)
-    }
-}
-
 fn unknown(id: &ContainerId) -> Refusal {
     format!("container {id} was never registered: its prestart hook did not run")
-}
-
-fn in_force(set: &Accepted) -> InForce {
-    InForce { generation: set.rules.generation, digest: set.digest }
 }
 
 /// Without a cgroup of its own, a container is known by its label alone; what joins it by other
 /// means than the gate is stopped by the guard.
 fn own_cgroup(init: &Init) -> Result<Option<Cgroup>, ApplyError> {
-    match Cgroup::at(&init.cgroup_path()?) {
-        Err(CgroupError::NoUnified) => Ok(None),
-        cgroup => Ok(cgroup?),
+    let cgroup = match Cgroup::at(&init.cgroup_path()?) {
+        Err(CgroupError::NoUnified) => None,
+        cgroup => cgroup?,
+    };
+    if cgroup.is_none() {
+        tracing::warn!(pid = init.pid(), "no cgroup2 of its own: nothing will be able to join it");
     }
+    Ok(cgroup)
 }
 
 /// Whether an error only says that the container is over.

@@ -29,6 +29,7 @@ fn code_of(error: &ApplyError) -> Code {
         ApplyError::Envelope(_) | ApplyError::RuleSet(_) | ApplyError::Lower(_) => {
             Code::InvalidArgument
         }
+        ApplyError::TooMany(_) => Code::ResourceExhausted,
         ApplyError::Inspect(_)
         | ApplyError::Cgroup(_)
         | ApplyError::Install(_)

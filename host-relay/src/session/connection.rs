@@ -10,7 +10,7 @@ use kadapter_proto::guest::v1::{
     Applied, ContainerChange, PostureState, StatusReply, StatusRequest, WatchContainersRequest,
     guest_client::GuestClient,
 };
-use policy_model::Target;
+use policy_model::{RuleId, Target};
 use tokio::{sync::watch, task::JoinSet};
 use tonic::transport::Channel;
 use tracing::{Instrument as _, debug, error, info, warn};
@@ -141,6 +141,10 @@ impl<'a> Connection<'a> {
         match outcome {
             Ok(applied) => {
                 info!(container = %target, %generation, digest = %parcel.digest, took_ns = applied.took_ns, "applied");
+                for residue in &applied.residues {
+                    let (rule, detail) = (RuleId(residue.rule_id), &residue.detail);
+                    warn!(container = %target, %rule, detail, "residue: a rule holds in part");
+                }
                 self.ledger.applied(&parcel, applied.residues);
                 // Whatever the guest said of itself before, it enforces now.
                 self.session.view.send_modify(|view| view.error.clear());

@@ -22,9 +22,9 @@ fn a_whitelist_denies_other_files_and_lets_pipes_pass() -> Result<()> {
     let directories =
         ["{dir: /srv/tree/, recursive: true}", "{dir: /bin/}", "{dir: /usr/bin/}"];
     node.write("files.yaml", &file_policy("matchDirectories", &directories, "Allow"))?;
-    becomes_denied(&web, "cat /etc/passwd")?;
+    becomes_denied(&web, "/bin/cat /etc/passwd")?;
     denied(&web, "echo text > /tmp/new")?;
-    allowed(&web, "cat /srv/tree/file /srv/tree/sub/deep/file")?;
+    allowed(&web, "/bin/cat /srv/tree/file /srv/tree/sub/deep/file")?;
 
     let event = event_on(&node, "/etc/passwd", "Block")?;
     expect_fields(

@@ -29,12 +29,12 @@ pub(super) struct Program {
 
 /// Compiles every test of the workspace.
 pub(super) fn programs() -> Result<Vec<Program>> {
-    const BUILD: [&str; 4] = ["test", "--workspace", "--locked", "--no-run"];
+    let build = || command("test", &["--no-run"]);
     step("compile the tests", |step| {
-        step.run(command().args(BUILD))?;
+        step.run(&mut build())?;
         // Nothing is left to do but to name the results; apart from the build, so that the
         // compiler's messages stay readable.
-        let output = command().args(BUILD).arg("--message-format=json").output();
+        let output = build().arg("--message-format=json").output();
         let output = output.context("running cargo")?;
         ensure!(output.status.success(), "cargo cannot list the tests that it has built");
         let packages = MetadataCommand::new().current_dir(root()).no_deps().exec();
@@ -49,18 +49,19 @@ pub(super) fn programs() -> Result<Vec<Program>> {
     })
 }
 
-/// The examples in the docs of all packages.
-pub(super) fn doc_tests() -> Command {
-    let mut command = command();
-    command.args(["test", "--workspace", "--locked", "--doc"]);
+/// A cargo command on everything: whole workspace, all features. All suites share these, so that
+/// none compiles anew what another has.
+pub(super) fn command(verb: &str, arguments: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args([verb, "--workspace", "--all-features", "--locked"]).args(arguments);
     command
 }
 
 /// Cargo, at the root of the checkout.
-pub(super) fn command() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root());
-    command
+pub(super) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
 }
 
 // === impl Program ===
@@ -88,9 +89,10 @@ fn program(artifact: &Artifact, packages: &Metadata) -> Result<Option<Program>> 
     let (target, kind) = (&artifact.target.name, &artifact.target.kind);
     let is_test = kind.contains(&TargetKind::Test);
     let suite = suite_of(package, is_test.then_some(target))?;
-    let title = match target {
-        library if library.replace('_', "-") == **package => package.to_string(),
-        target => format!("{package} {target}"),
+    let title = if kind.contains(&TargetKind::Lib) {
+        package.to_string()
+    } else {
+        format!("{package} {target}")
     };
     let directory = artifact.manifest_path.parent().context("a manifest lies in a directory")?;
     Ok(Some(Program {

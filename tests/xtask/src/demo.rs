@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use e2e::{
     demo::{self, Options},
-    prerequisites,
+    prerequisites::{self, Purpose},
     vm::KernelChoice,
 };
 
@@ -41,7 +41,11 @@ impl From<Kernel> for KernelChoice {
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let Args { kernel, keep } = args;
-    prerequisites::ensure(true)?;
+    prerequisites::ensure(if matches!(kernel, Some(Kernel::Own)) {
+        &[Purpose::Compile, Purpose::Boot, Purpose::BuildKernel]
+    } else {
+        &[Purpose::Compile, Purpose::Boot]
+    })?;
     let options = Options { kernel: kernel.map_or(KernelChoice::Auto, Into::into), keep };
     match demo::run(options) {
         Ok(()) => Ok(ExitCode::SUCCESS),

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Subcommand;
 use e2e::kernel;
 use e2e::kernel::check;
+use e2e::prerequisites::{self, Purpose};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -36,6 +37,7 @@ pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
 }
 
 fn build() -> Result<ExitCode> {
+    prerequisites::ensure(&[Purpose::BuildKernel])?;
     let image = kernel::build()?;
     let mut out = io::stdout().lock();
     writeln!(out, "release  {}", image.release)?;

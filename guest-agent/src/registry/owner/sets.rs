@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use policy_model::Target;
 
-use super::{Container, Owner, in_force, is_gone};
+use super::{MAX_CONTAINERS, Owner, container::Container, container::in_force, is_gone};
 use crate::{
     apply::{Accepted, Applied, ApplyError, Place, StaleRuleSet, check_expiry, put_into_force},
     containers::ContainerId,
@@ -42,6 +42,8 @@ impl<K: Kernel> Owner<K> {
                 return Ok(self.applied(&set));
             }
             check_newer(held, &set)?;
+        } else if self.sets.len() >= MAX_CONTAINERS {
+            return Err(ApplyError::TooMany(MAX_CONTAINERS));
         }
         for id in self.named(&target, |it| it.permit().is_some()) {
             self.update(&id, &set)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use std::num::NonZeroU64;
 
-use policy_model::{Generation, RuleSet};
+use policy_model::{Generation, RuleSet, Target};
 
 use super::*;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 
 fn owner() -> (Owner<KernelDouble>, KernelDouble) {
     let kernel = KernelDouble::default();
-    (Owner::new(kernel.clone()), kernel)
+    (Owner::new(kernel.clone(), watch::Sender::default()), kernel)
 }
 
 fn announce(owner: &mut Owner<KernelDouble>, arrival: Arrival) -> oneshot::Receiver<Verdict> {
@@ -221,4 +221,20 @@ fn a_removed_rule_set_leaves_its_containers_without_rules() {
     assert_eq!(owner.view().containers[0].in_force.unwrap().generation, Generation(0));
     assert!(owner.view().held.is_empty());
     assert!(owner.apply(accepted(rules(1))).is_ok(), "a removed name begins anew");
+}
+
+#[test]
+fn containers_that_are_over_make_room_and_the_rest_do_not() {
+    let (mut owner, _) = owner();
+    let process = Waiting::spawn();
+    let mut verdicts = Vec::new();
+    for number in 0..MAX_CONTAINERS {
+        verdicts.push(announce(&mut owner, arrival(&format!("c{number}"), &process)));
+    }
+    let mut late = announce(&mut owner, arrival("late", &process));
+    assert!(late.try_recv().unwrap().unwrap_err().contains("known already"));
+    owner.obey(Command::GiveUp { id: id("c5"), fail_open: false });
+    let mut later = announce(&mut owner, arrival("later", &process));
+    assert!(later.try_recv().is_err(), "it waits");
+    assert_eq!(owner.view().containers.len(), MAX_CONTAINERS);
 }

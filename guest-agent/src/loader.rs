@@ -35,15 +35,27 @@ pub const HOOKS: [&str; 8] = [
 
 /// Maps that are pinned; all of the object.
 const MAPS: [&str; 12] = [
-    "tasks", "slots", "sets", "nodes", "decisions", "subjects", "inodes", "probes", "cgroups",
-    "settings", "counters", "events",
+    "tasks",
+    "slots",
+    "sets",
+    "nodes",
+    "decisions",
+    "subjects",
+    "inodes",
+    "probes",
+    "cgroups",
+    "settings",
+    "counters",
+    "events",
 ];
 
 /// Why nothing is enforced.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// An earlier agent's programs are pinned and enforce.
-    #[error("`{0}` holds the programs of an earlier agent, which go on enforcing; restart the guest")]
+    #[error(
+        "`{0}` holds the programs of an earlier agent, which go on enforcing; restart the guest"
+    )]
     AlreadyPinned(PathBuf),
     /// The pin directory cannot be made.
     #[error("`{path}` cannot be prepared")]

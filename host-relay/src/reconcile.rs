@@ -146,14 +146,14 @@ impl Reconciler {
 
     fn judge(&mut self, change: &Change) {
         match change {
-            Change::Put { object, .. } => {
+            Change::Put { object, origin } => {
                 let problem = match object {
                     Object::Policy(policy) => pipeline::check(policy, &self.defaults).err(),
                     Object::Pod(_) | Object::Namespace(_) => None,
                 };
                 match problem {
                     Some(problem) => {
-                        error!("{problem}; what is in force stays in force");
+                        error!("{origin}: {problem}; what is in force stays in force");
                         self.problems.insert(object.reference(), problem.to_string());
                     }
                     None => drop(self.problems.remove(&object.reference())),

@@ -69,13 +69,12 @@ fn goes_every_way_around(name: &str, rootfs: Rootfs) -> Result<()> {
 
 /// The loader maps what it could not execute; it reports that in words of its own.
 fn denied_by_the_loader(container: &Running<'_>, program: &str) -> Result<()> {
-    denied(container, &format!("{LOADER} {program} --version"))
-        .or_else(|_| {
-            let output = container.exec(&[LOADER, program, "--version"])?;
-            let text = output.stderr.text();
-            ensure!(!output.success() && text.contains("failed to map segment"), "{text}");
-            Ok(())
-        })
+    denied(container, &format!("{LOADER} {program} --version")).or_else(|_| {
+        let output = container.exec(&[LOADER, program, "--version"])?;
+        let text = output.stderr.text();
+        ensure!(!output.success() && text.contains("failed to map segment"), "{text}");
+        Ok(())
+    })
 }
 
 #[test]
@@ -137,11 +136,14 @@ fn mapping_a_blocked_program_into_memory_is_reported() -> Result<()> {
     let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
     let load = format!("{LOADER} /usr/bin/apt --version");
     allowed(&web, &load)?;
-    node.write("block.yaml", &policy(
-        "no-apt",
-        "nginx",
-        "process:\n  matchPaths:\n  - path: /usr/bin/apt\naction: Block",
-    ))?;
+    node.write(
+        "block.yaml",
+        &policy(
+            "no-apt",
+            "nginx",
+            "process:\n  matchPaths:\n  - path: /usr/bin/apt\naction: Block",
+        ),
+    )?;
     becomes_denied(&web, "/usr/bin/apt --version")?;
     denied_by_the_loader(&web, "/usr/bin/apt")?;
     let event = node.event("a denied map", |event| event["hook"] == "mmap_file")?;

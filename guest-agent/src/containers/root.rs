@@ -67,6 +67,13 @@ impl Root {
             .map_err(|source| InspectError::Mounts { pid: init.pid(), source })
     }
 
+    /// Whether the process had it for a root already when it was opened: the runtime is done, or
+    /// nearly so.
+    #[must_use]
+    pub fn was_entered(&self) -> bool {
+        self.prefix.is_none()
+    }
+
     /// A descriptor of the directory.
     #[must_use]
     pub fn fd(&self) -> &OwnedFd {

@@ -69,9 +69,7 @@ impl Kernel<'_> {
         category: Category,
     ) -> Decision {
         let (first, second) = match (name, held) {
-            (Some(name), Some(held))
-                if (held.rank, held.verdict) > (name.rank, name.verdict) =>
-            {
+            (Some(name), Some(held)) if (held.rank, held.verdict) > (name.rank, name.verdict) => {
                 (held, Some(name))
             }
             (Some(name), held) => (name, held),
@@ -194,12 +192,10 @@ fn a_rule_below_a_volume_lies_in_the_volumes_super_block() {
 fn a_recursive_directory_covers_volumes_below_it() {
     let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/volume")];
     let directory = Directory { path: path("/data"), recursive: true, atomic_volume: false };
-    let rule =
-        Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
+    let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
     let plan = lower(&set(vec![rule]), &mounts).unwrap();
     let file = path("/deep/down/file");
-    let access =
-        Access { category: Category::File, path: Some(&file), identities: &[], exe: None };
+    let access = Access { category: Category::File, path: Some(&file), identities: &[], exe: None };
     assert_eq!(Kernel(&plan).decide(&access, 2).verdict, Verdict::Block);
 }
 
@@ -227,9 +223,8 @@ fn two_names_of_one_place_share_their_rules() {
 
 #[test]
 fn ten_thousand_rules_need_one_place_for_each_name() {
-    let rules = (1..=10_000)
-        .map(|at| block_exec(at, &format!("/opt/tools/t{at}"), Match::Name))
-        .collect();
+    let rules =
+        (1..=10_000).map(|at| block_exec(at, &format!("/opt/tools/t{at}"), Match::Name)).collect();
     let plan = lower(&set(rules), &[mount(1, "/", "/")]).unwrap();
     assert_eq!(plan.places.len(), 10_003);
     assert_eq!(plan.depth(), 3);

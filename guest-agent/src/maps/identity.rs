@@ -75,8 +75,11 @@ impl Held {
         for (path, rules) in &plan.identities {
             match find(root, path) {
                 Ok((found, inode)) => {
-                    let target = by_inode.entry(inode).or_insert_with(|| {
-                        Target { path: path.clone(), rules: Vec::new(), found, file: None }
+                    let target = by_inode.entry(inode).or_insert_with(|| Target {
+                        path: path.clone(),
+                        rules: Vec::new(),
+                        found,
+                        file: None,
                     });
                     target.rules.extend(rules);
                 }
@@ -104,10 +107,8 @@ impl Maps {
         class: u32,
         target: &mut Target,
     ) -> Result<(), InstallError> {
-        let failed_to = |reason: String| InstallError::Identity {
-            path: target.path.to_string(),
-            reason,
-        };
+        let failed_to =
+            |reason: String| InstallError::Identity { path: target.path.to_string(), reason };
         let thread = gettid().as_raw().cast_unsigned();
         let probe = abi::Probe { set, class_id: class, seen: 0, failed: 0 };
         self.probes.insert(thread, probe, 0).map_err(failed("announcing an open"))?;

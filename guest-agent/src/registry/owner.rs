@@ -247,7 +247,9 @@ impl<K: Kernel> Owner<K> {
         if let Some(cgroup) = cgroup {
             self.kernel.bind_cgroup(cgroup.id, *slot)?;
         }
-        self.kernel.label(init.pid(), *slot, Phase::Preparing)?;
+        // A runtime that reports late has started the container's own code by now.
+        let phase = if root.was_entered() { Phase::Running } else { Phase::Preparing };
+        self.kernel.label(init.pid(), *slot, phase)?;
         // A pid that ended meanwhile may have been another's when it was labelled.
         init.check_alive()?;
         Ok(residues)

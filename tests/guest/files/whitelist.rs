@@ -6,9 +6,7 @@ use e2e::node::{Node, NodeConfig};
 use serde_json::json;
 
 use super::{file_policy, planted};
-use crate::steps::{
-    allowed, becomes_allowed, becomes_denied, denied, event_on, expect_fields, sh,
-};
+use crate::steps::{allowed, becomes_allowed, becomes_denied, denied, event_on, expect_fields, sh};
 
 #[test]
 fn a_whitelist_denies_other_files_and_lets_pipes_pass() -> Result<()> {
@@ -19,8 +17,7 @@ fn a_whitelist_denies_other_files_and_lets_pipes_pass() -> Result<()> {
     allowed(&web, "cat /etc/passwd /srv/tree/sub/file")?;
 
     // Programs are files too: they are opened to be executed.
-    let directories =
-        ["{dir: /srv/tree/, recursive: true}", "{dir: /bin/}", "{dir: /usr/bin/}"];
+    let directories = ["{dir: /srv/tree/, recursive: true}", "{dir: /bin/}", "{dir: /usr/bin/}"];
     node.write("files.yaml", &file_policy("matchDirectories", &directories, "Allow"))?;
     becomes_denied(&web, "/bin/cat /etc/passwd")?;
     denied(&web, "echo text > /tmp/new")?;

@@ -10,7 +10,9 @@ use e2e::{
 };
 
 use super::{WITNESS, has_run, testifying, witness};
-use crate::steps::{allowed, block_program, denied, event_on, expect_fields, is_denied, policy, sh};
+use crate::steps::{
+    allowed, block_program, denied, event_on, expect_fields, is_denied, policy, sh,
+};
 
 #[test]
 fn a_container_that_comes_before_its_pod_waits_and_starts() -> Result<()> {

@@ -13,6 +13,7 @@ mod completions;
 mod demo;
 mod kernel;
 mod test;
+mod vm;
 
 /// Builds kernels and images, boots VMs, runs suites
 #[derive(Debug, Parser)]
@@ -38,6 +39,8 @@ enum Verb {
     Test(test::Args),
     /// Run every suite as CI does
     Ci,
+    /// Boot a VM and run commands in it
+    Vm(vm::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Kernel(verb) => kernel::run(verb),
         Verb::Test(args) => test::run(args),
         Verb::Ci => test::run_ci(),
+        Verb::Vm(args) => vm::run(args),
         Verb::Completions(args) => completions::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -20,8 +20,7 @@ use crate::vm::initramfs::{self, GuestFile};
 const PACKAGES: &str = "linux-image-6.12.*-cloud-amd64";
 
 /// What the guest needs and this kernel does not have built in.
-const MODULES: [&str; 4] =
-    ["vmw_vsock_virtio_transport", "virtio_blk", "overlay", "virtio_rng"];
+const MODULES: [&str; 4] = ["vmw_vsock_virtio_transport", "virtio_blk", "overlay", "virtio_rng"];
 
 /// To be changed with the files that [`make`] leaves.
 const LAYOUT: &str = "vmlinuz, modules.cpio";

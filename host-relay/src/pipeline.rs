@@ -119,8 +119,8 @@ fn bypasses(
         } else {
             (
                 Code::BypassClosed,
-                "by name alone the program would still run; the added rule on its \
-                                  identity denies it",
+                "by name alone the program would still run; the added rule on its identity denies \
+                 it, unless the guest finds a file of many names and reports a residue",
             )
         };
         Some(Finding {

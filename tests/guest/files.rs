@@ -80,7 +80,10 @@ fn a_blocked_file_is_neither_read_nor_written_and_its_neighbours_are() -> Result
     ensure!(event["ruleIDs"].as_array().is_some_and(|rules| rules.len() == 1), "{event:#}");
 
     node.remove("files.yaml")?;
-    becomes_allowed(&web, "cat /srv/tree/file && echo more >> /srv/tree/file")
+    becomes_allowed(&web, "cat /srv/tree/file")?;
+    // What was denied has not happened in part either.
+    allowed(&web, "test \"$(tr '\\n' , < /srv/tree/file)\" = text,more,")?;
+    allowed(&web, "echo more >> /srv/tree/file")
 }
 
 #[test]

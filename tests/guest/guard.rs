@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tasks of no container, and what tasks of a container may not touch: the enforcement itself.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     node::{AGENT, Node, NodeConfig, PATIENCE, eventually},
@@ -8,7 +10,6 @@ use e2e::{
     vm::{GuestFile, Output, Spawn, Vm, VmConfig, static_program},
 };
 use serde_json::{Value, json};
-use std::time::Instant;
 
 use crate::steps::{becomes_denied, block_program, expect_fields, is_denied};
 

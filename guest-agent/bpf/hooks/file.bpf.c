@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* Files: may this file be opened. Also where the agent's own opens record identities. */
 
-/* Kernel-internal open flag of execve and of a program's interpreter (include/linux/fs.h). */
-#define FMODE_EXEC 0x20
-
 /* Records an inode that the agent opens. On an overlay this runs for the overlay's inode and for
  * the layer's, which is the one that keeps its number. */
 static __always_inline bool record_identity(struct file *file)

@@ -32,13 +32,16 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 	other = bpf_task_storage_get(&tasks, child, NULL, 0);
 	if (other && other->slot == label->slot && other->container == label->container)
 		return 0;
-	return -EPERM;
+	return defend(label, ABI_PTRACE_ACCESS_CHECK);
 }
 
 SEC("lsm/bpf")
 int BPF_PROG(bpf, int cmd, union bpf_attr *attr, unsigned int size, int ret)
 {
+	struct abi_task *label;
+
 	if (ret)
 		return ret;
-	return own_label() ? -EPERM : 0;
+	label = own_label();
+	return label ? defend(label, ABI_BPF) : 0;
 }

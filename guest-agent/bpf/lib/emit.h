@@ -9,7 +9,7 @@ struct report {
 	struct scope *scope;
 	const struct outcome *outcome;
 	struct file *file; /* the object; NULL if there is none */
-	bool paths;	   /* bpf_d_path may be called in this hook */
+	bool paths;	   /* bpf_d_path may be called in this hook (kernel: sleepable_lsm_hooks) */
 	__u8 hook;
 	__u8 category;
 	__u16 errno_value;
@@ -144,7 +144,7 @@ static __always_inline int conclude(struct scope *s, struct outcome *out, struct
 		.scope = s,
 		.outcome = out,
 		.file = file,
-		.paths = hook != ABI_FILE_MPROTECT,
+		.paths = hook != ABI_FILE_MPROTECT && hook != ABI_PTRACE_ACCESS_CHECK,
 		.hook = hook,
 		.category = category,
 		.errno_value = out->verdict == ABI_BLOCK ? EACCES : 0,
@@ -154,6 +154,24 @@ static __always_inline int conclude(struct scope *s, struct outcome *out, struct
 		return 0;
 	emit_event(&r);
 	return out->verdict == ABI_BLOCK ? -EACCES : 0;
+}
+
+/* Denies a reach for what enforces. The caller sees what the kernel gives to the unprivileged. */
+static __always_inline int defend(struct abi_task *label, __u8 hook)
+{
+	struct outcome out = { .verdict = ABI_BLOCK, .reason = ABI_SELF_PROTECTION };
+	struct scope s = { .slot = label->slot, .container = label->container };
+	struct report r = {
+		.scope = &s,
+		.outcome = &out,
+		.paths = hook != ABI_PTRACE_ACCESS_CHECK,
+		.hook = hook,
+		.category = ABI_PROCESS,
+		.errno_value = EPERM,
+	};
+
+	emit_event(&r);
+	return -EPERM;
 }
 
 /* Denies because nothing could be decided. */

@@ -5,6 +5,9 @@
 #ifndef KADAPTER_OBJECT_H
 #define KADAPTER_OBJECT_H
 
+/* Kernel-internal open flag of execve and of a program's interpreter (include/linux/fs.h). */
+#define FMODE_EXEC 0x20
+
 static __always_inline void inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
 {
 	key->set = set;
@@ -80,7 +83,9 @@ static __always_inline int judge(struct scope *s, struct file *file, __u32 categ
 	decide(find_decision(set, name_class, subject, category),
 	       find_decision(set, inode_class, subject, category), unmatched_verdict(set, category),
 	       out);
-	if (category == ABI_FILE && out->reason == ABI_POSTURE && is_internal(file))
+	/* An exec is the process category's business; a file rule that names the program still holds. */
+	if (category == ABI_FILE && out->reason == ABI_POSTURE &&
+	    (file->f_flags & FMODE_EXEC || is_internal(file)))
 		out->verdict = ABI_ALLOW;
 	return 0;
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Records become events, and what was lost is counted.
+
 use std::mem::offset_of;
 
 use guest_bpf::abi;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! The gate over a real socket: who may speak, how long it waits, what it answers.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! The hook kills a real process whenever it is refused or cannot know.
+
 use std::{
     fs,
     os::unix::net::UnixListener,

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Frames and messages of the lifecycle protocol; no bytes make it panic.
+
 use proptest::prelude::*;
 
 use super::*;

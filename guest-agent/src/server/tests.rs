@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! The service over a real socket, and the code of each error.
+
 use std::{future::pending, path::Path};
 
 use hyper_util::rt::TokioIo;

@@ -7,7 +7,7 @@
 
 mod posture;
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use policy_model::{Generation, Postures, RuleId, RuleSet, Target, wire};
 
@@ -29,8 +29,16 @@ pub struct Compiled {
 
 /// Rules that make no set which a guest would take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the guest would refuse the rule set: {0}")]
-pub struct CompileError(#[from] wire::InvalidRuleSet);
+#[error(
+    "the rules of {policies} together make no rule set: {source}; shorten one of them, or select \
+     fewer pods with it"
+)]
+pub struct CompileError {
+    /// The policies of the container with the number of their rules, most rules first.
+    pub policies: String,
+    /// What the guest's validation says.
+    pub source: wire::InvalidRuleSet,
+}
 
 /// Compiles the policies of one container.
 ///
@@ -46,8 +54,18 @@ pub fn compile(
         .with_rules(entries().map(|entry| entry.rule.clone()).collect());
     rules.postures = postures;
     let provenance = entries().map(|entry| (entry.rule.id, entry.provenance.clone())).collect();
-    wire::decode(&wire::encode(&rules))?;
+    wire::decode(&wire::encode(&rules))
+        .map_err(|source| CompileError { policies: by_size(policies), source })?;
     Ok(Compiled { rules, provenance })
+}
+
+fn by_size(policies: &[EffectivePolicy]) -> String {
+    let mut sizes: Vec<_> =
+        policies.iter().map(|policy| (policy.rules.len(), &policy.policy)).collect();
+    sizes.sort_by_key(|(rules, _)| Reverse(*rules));
+    let texts: Vec<_> =
+        sizes.iter().map(|(rules, name)| format!("{name} ({rules} rules)")).collect();
+    texts.join(", ")
 }
 
 #[cfg(test)]

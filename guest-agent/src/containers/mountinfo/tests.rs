@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Mount tables as kernels write them, before and after a container changes its root.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Which rule set a container has, through arrivals, changes and ends.
+
 use std::num::NonZeroU64;
 
 use policy_model::{Generation, RuleSet, Target};

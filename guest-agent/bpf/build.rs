@@ -14,7 +14,7 @@ fn main() -> anyhow::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
     let object = out.join("kadapter.bpf.o");
     run(Command::new(tool("CLANG", "clang"))
-        .args(["-O2", "-g", "-target", "bpf", "-D__TARGET_ARCH_x86"])
+        .args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-D__TARGET_ARCH_x86"])
         .args(["-Wall", "-Werror", "-I.", "-c", "kadapter.bpf.c", "-o"])
         .arg(&object))?;
     run(Command::new(tool("LLVM_STRIP", "llvm-strip")).arg("-g").arg(&object))

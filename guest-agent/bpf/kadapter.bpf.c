@@ -20,6 +20,8 @@
 #include "lib/walk.h"
 #include "lib/decide.h"
 #include "lib/scope.h"
+#include "lib/identity.h"
+#include "lib/label.h"
 #include "lib/object.h"
 #include "lib/emit.h"
 #include "lib/guard.h"
@@ -27,6 +29,8 @@
 #include "hooks/exec.bpf.c"
 #include "hooks/file.bpf.c"
 #include "hooks/map.bpf.c"
+#include "hooks/name.bpf.c"
+#include "hooks/socket.bpf.c"
 #include "hooks/task.bpf.c"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -6,7 +6,8 @@
 //! never loads beside pins that are there already: what they enforce must not be doubted.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead as _, BufReader},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
@@ -22,19 +23,21 @@ use crate::maps::{Maps, MapsError};
 
 /// LSM hooks with a program of the same name, in the order of attachment: labels must be
 /// inherited before anything is labelled, and nothing is until all are attached.
-pub const HOOKS: [&str; 8] = [
+pub const HOOKS: [&str; 10] = [
     "task_alloc",
     "bprm_check_security",
     "bprm_committed_creds",
     "file_open",
     "mmap_file",
     "file_mprotect",
+    "inode_link",
     "ptrace_access_check",
+    "socket_create",
     "bpf",
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 12] = [
+const MAPS: [&str; 13] = [
     "tasks",
     "slots",
     "sets",
@@ -42,6 +45,7 @@ const MAPS: [&str; 12] = [
     "decisions",
     "subjects",
     "inodes",
+    "labels",
     "probes",
     "cgroups",
     "settings",
@@ -166,10 +170,36 @@ fn init_of_guest() -> Result<abi::Settings, LoadError> {
     let mounts = fs::read_to_string("/proc/1/mountinfo").map_err(failed("the mounts"))?;
     Ok(abi::Settings {
         hash_key: [0; 2],
+        rename_sequence: rename_sequence(),
         init_root_ino: root.ino(),
         init_root_dev: device_of_root(&mounts).unwrap_or_default(),
         init_mnt_ns: u32::try_from(namespace.ino()).unwrap_or_default(),
     })
+}
+
+/// Address of rename_lock, whose first word is its sequence (include/linux/seqlock_types.h). Zero
+/// if the kernel does not tell it: then every verdict on a name is found anew.
+fn rename_sequence() -> u64 {
+    let found = fs::File::open("/proc/kallsyms").ok().and_then(|symbols| {
+        BufReader::new(symbols)
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| address_in(&line, "rename_lock"))
+    });
+    match found {
+        Some(address) => address,
+        None => {
+            tracing::info!("no symbol rename_lock (CONFIG_KALLSYMS_ALL): names are not kept");
+            0
+        }
+    }
+}
+
+/// Address in a line of /proc/kallsyms, if it is about this symbol and the address is shown.
+fn address_in(line: &str, symbol: &str) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace();
+    let address = u64::from_str_radix(words.next()?, 16).ok()?;
+    (words.nth(1)? == symbol && address != 0).then_some(address)
 }
 
 /// s_dev of what is mounted at `/`, which stat(2) does not tell on every file system.
@@ -189,5 +219,14 @@ mod tests {
                       30 1 254:3 / / rw - ext4 /dev/vda rw\n";
         assert_eq!(device_of_root(mounts), Some(254 << 20 | 3));
         assert_eq!(device_of_root(""), None);
+    }
+
+    #[test]
+    fn a_hidden_address_is_no_address() {
+        let line = "ffffffff82a03b40 d rename_lock";
+        assert_eq!(address_in(line, "rename_lock"), Some(0xffff_ffff_82a0_3b40));
+        assert_eq!(address_in(line, "rename_locks"), None);
+        assert_eq!(address_in("0000000000000000 d rename_lock", "rename_lock"), None);
+        assert_eq!(address_in("", "rename_lock"), None);
     }
 }

@@ -53,6 +53,7 @@ enum abi_hook {
 	ABI_PTRACE_ACCESS_CHECK = 5,
 	ABI_BPF = 6,
 	ABI_TASK_ALLOC = 7,
+	ABI_SOCKET_CREATE = 8,
 };
 
 /* Flags of a set. */
@@ -132,6 +133,17 @@ struct abi_subject_key {
 	__u32 class_id;
 };
 
+/* Value of `labels`: what a walk from this inode found, and when. */
+struct abi_label {
+	__u32 version; /* odd while it is written */
+	__u32 set;
+	__u32 renames; /* rename_lock's sequence at the walk */
+	__u32 name_class;
+	__u32 inode_class;
+	__u8 linked; /* got a second name: one inode, several verdicts, nothing to keep */
+	__u8 pad[3];
+};
+
 /* Value of `probes`, keyed by the thread that opens a file to hold it by identity. */
 struct abi_probe {
 	__u32 set;
@@ -143,6 +155,7 @@ struct abi_probe {
 /* The only value of `settings`. */
 struct abi_settings {
 	__u64 hash_key[2];
+	__u64 rename_sequence; /* address of rename_lock's sequence; 0 = unknown, nothing is kept */
 	__u64 init_root_ino;
 	__u32 init_root_dev;
 	__u32 init_mnt_ns;
@@ -193,7 +206,8 @@ _Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");
 _Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
 _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
 _Static_assert(sizeof(struct abi_probe) == 16, "abi_probe");
-_Static_assert(sizeof(struct abi_settings) == 32, "abi_settings");
+_Static_assert(sizeof(struct abi_label) == 24, "abi_label");
+_Static_assert(sizeof(struct abi_settings) == 40, "abi_settings");
 _Static_assert(sizeof(struct abi_event) == 2472, "abi_event");
 /* The stack holds one chunk of component hashes; depths are whole chunks. */
 _Static_assert((ABI_CHUNK & (ABI_CHUNK - 1)) == 0, "the chunk is a mask");

@@ -75,6 +75,14 @@ struct {
 	__type(value, __u32);
 } inodes SEC(".maps");
 
+/* inode -> what the last walk from it found. Written and read by label.h; lost with the inode. */
+struct {
+	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct abi_label);
+} labels SEC(".maps");
+
 /* thread -> what the inodes that it opens are to be recorded as. Written by the agent around one
  * open(2), counted up by file_open. */
 struct {

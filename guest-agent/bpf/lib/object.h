@@ -8,27 +8,6 @@
 /* Kernel-internal open flag of execve and of a program's interpreter (include/linux/fs.h). */
 #define FMODE_EXEC 0x20
 
-static __always_inline void inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
-{
-	key->set = set;
-	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	key->ino = BPF_CORE_READ(inode, i_ino);
-	key->generation = BPF_CORE_READ(inode, i_generation);
-	key->pad = 0;
-}
-
-static __always_inline __u32 identity_class(const struct abi_set *set, struct inode *inode)
-{
-	struct abi_inode_key key;
-	__u32 *class_id;
-
-	if (!(set->flags & ABI_SET_IDENTITY))
-		return 0;
-	inode_key(inode, set->id, &key);
-	class_id = bpf_map_lookup_elem(&inodes, &key);
-	return class_id ? *class_id : 0;
-}
-
 static __always_inline const struct abi_decision *find_decision(const struct abi_set *set,
 								 __u32 class_id, __u32 subject,
 								 __u32 category)
@@ -70,18 +49,14 @@ static __always_inline bool is_internal(struct file *file)
 static __always_inline int judge(struct scope *s, struct file *file, __u32 category,
 				 struct outcome *out)
 {
-	__u32 subject = 0, name_class = 0, inode_class;
+	struct classes found = {};
 	struct abi_set *set = s->set;
-	int walked;
+	__u32 subject = 0;
 
-	if (!set || current_subject(s, &subject))
+	if (!set || current_subject(s, &subject) || classify(s, file, &found))
 		return -1;
-	walked = find_class(BPF_CORE_READ(file, f_path.dentry), set, &name_class);
-	if (walked == WALK_FAILED)
-		return -1;
-	inode_class = identity_class(set, BPF_CORE_READ(file, f_inode));
-	decide(find_decision(set, name_class, subject, category),
-	       find_decision(set, inode_class, subject, category), unmatched_verdict(set, category),
+	decide(find_decision(set, found.name, subject, category),
+	       find_decision(set, found.inode, subject, category), unmatched_verdict(set, category),
 	       out);
 	/* An exec is the process category's business; a file rule that names the program still holds. */
 	if (category == ABI_FILE && out->reason == ABI_POSTURE &&

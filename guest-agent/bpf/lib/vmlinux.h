@@ -27,6 +27,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_INODE_STORAGE = 28,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
@@ -51,11 +52,14 @@ struct qstr {
 
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_magic;
 	unsigned long s_flags;
 	struct dentry *s_root;
 };
 
 struct inode {
+	unsigned short i_mode;
+	unsigned int i_nlink;
 	unsigned long i_ino;
 	__u32 i_generation;
 	struct super_block *i_sb;

@@ -152,43 +152,52 @@ static long walk_chunk(__u32 i, void *context)
 	return w->done ? 1 : 0;
 }
 
-/* Class of the place of a dentry in this set; 0 = no rule. */
-static __noinline int find_class(struct dentry *dentry, const struct abi_set *set, __u32 *class_id)
+/*
+ * Class of the place of a dentry in a set whose deepest node lies at `depth`; 0 = no rule. Upper
+ * half: enum walk_result. A global function with numbers for arguments: the verifier looks at it
+ * once, not at each of its calls.
+ */
+__noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 {
+	struct dentry *dentry = (void *)address;
 	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
 	unsigned long flags = BPF_CORE_READ(sb, s_flags);
 	__u32 zero = 0, dev = BPF_CORE_READ(sb, s_dev);
 	struct abi_node *node;
 	struct walk w = {};
 
-	*class_id = 0;
 	if (flags & (SB_KERNMOUNT | SB_NOUSER))
-		return WALK_PATHLESS;
+		return (__u64)WALK_PATHLESS << 32;
 	w.settings = bpf_map_lookup_elem(&settings, &zero);
 	if (!w.settings)
-		return WALK_FAILED;
+		return (__u64)WALK_FAILED << 32;
 	w.start = w.dentry = dentry;
 	w.root = BPF_CORE_READ(sb, s_root);
-	w.limit = set->depth;
-	w.place = hash_pair(w.settings->hash_key, set->id, dev);
+	w.limit = depth;
+	w.place = hash_pair(w.settings->hash_key, set, dev);
 	node = bpf_map_lookup_elem(&nodes, &w.place);
 	if (!node)
-		return WALK_UNKNOWN_SB;
+		return (__u64)WALK_UNKNOWN_SB << 32;
 	w.node = *node;
 	bpf_loop(ABI_MAX_WALK, count_up, &w, 0);
 	if (w.failed || !w.done)
-		return WALK_FAILED;
+		return (__u64)WALK_FAILED << 32;
 	w.done = 0;
 	bpf_loop(ABI_MAX_DEPTH / ABI_CHUNK + 1, walk_chunk, &w, 0);
 	if (w.failed || !w.done)
-		return WALK_FAILED;
+		return (__u64)WALK_FAILED << 32;
 	if (w.found == w.depth)
-		*class_id = w.node.exact;
-	else if (w.found + 1 == w.depth)
-		*class_id = w.node.child;
-	else
-		*class_id = w.node.deep;
-	return WALK_OK;
+		return w.node.exact;
+	return w.found + 1 == w.depth ? w.node.child : w.node.deep;
+}
+
+static __always_inline int find_class(struct dentry *dentry, const struct abi_set *set,
+				      __u32 *class_id)
+{
+	__u64 place = find_place((__u64)dentry, set->id, set->depth);
+
+	*class_id = place;
+	return place >> 32;
 }
 
 #endif

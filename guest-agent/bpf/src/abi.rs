@@ -28,7 +28,7 @@ pub const REASON_FAIL_CLOSED: u8 = 4;
 pub const REASON_SELF_PROTECTION: u8 = 5;
 
 /// Kernel names of the hooks, at their `enum abi_hook` number.
-pub const HOOKS: [&str; 8] = [
+pub const HOOKS: [&str; 9] = [
     "",
     "bprm_check_security",
     "file_open",
@@ -37,6 +37,7 @@ pub const HOOKS: [&str; 8] = [
     "ptrace_access_check",
     "bpf",
     "task_alloc",
+    "socket_create",
 ];
 
 pub const SET_PROCESS: u32 = 1 << 0;
@@ -128,6 +129,18 @@ pub struct SubjectKey {
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Label {
+    pub version: u32,
+    pub set: u32,
+    pub renames: u32,
+    pub name_class: u32,
+    pub inode_class: u32,
+    pub linked: u8,
+    pub pad: [u8; 3],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
     pub set: u32,
     pub class_id: u32,
@@ -139,6 +152,7 @@ pub struct Probe {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     pub hash_key: [u64; 2],
+    pub rename_sequence: u64,
     pub init_root_ino: u64,
     pub init_root_dev: u32,
     pub init_mnt_ns: u32,

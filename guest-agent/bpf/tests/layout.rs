@@ -50,8 +50,9 @@ layouts! {
     Decision = "abi_decision" { rank, verdict, rules_len, pad, rules, total_rules, pad2 }
     InodeKey = "abi_inode_key" { set, dev, ino, generation, pad }
     SubjectKey = "abi_subject_key" { set, class_id }
+    Label = "abi_label" { version, set, renames, name_class, inode_class, linked, pad }
     Probe = "abi_probe" { set, class_id, seen, failed }
-    Settings = "abi_settings" { hash_key, init_root_ino, init_root_dev, init_mnt_ns }
+    Settings = "abi_settings" { hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns }
     Event = "abi_event" {
         boot_ns, generation, rules, slot, container, total_rules, pid, ppid, container_pid, uid,
         errno_value, hook, verdict, reason, category, rules_len, truncated, argv_len, comm, tty,

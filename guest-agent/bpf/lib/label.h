@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Classes of a file: kept in its inode, or found by a walk.
+ *
+ * A name that was found holds as long as nothing was renamed anywhere: every rename moves the
+ * sequence of the kernel's rename_lock (fs/dcache.c, __d_move), which is read before and after a
+ * walk, and compared when a label is used. So a label needs no hook on renames, has no window
+ * between a hook and the rename, and a walk that a rename overtook is known as such. Of an inode
+ * with several names nothing is kept, nor on file systems that others change behind the kernel's
+ * back: there a walk costs little beside the open.
+ */
+#ifndef KADAPTER_LABEL_H
+#define KADAPTER_LABEL_H
+
+#define S_IFMT 00170000
+#define S_IFDIR 0040000
+
+/* Tries before it gives up and denies: a rename lasts microseconds, but an emulated processor may
+ * be stopped for milliseconds in the middle of one. */
+#define MAX_WALKS (1 << 14)
+
+struct classes {
+	__u32 name;
+	__u32 inode;
+};
+
+/* Sequence of rename_lock; fails if it is not known, or a rename is under way. */
+static __always_inline int read_renames(__u32 *renames)
+{
+	__u32 zero = 0;
+	struct abi_settings *known = bpf_map_lookup_elem(&settings, &zero);
+
+	if (!known || !known->rename_sequence ||
+	    bpf_probe_read_kernel(renames, sizeof(*renames), (void *)known->rename_sequence))
+		return -1;
+	return *renames & 1 ? -1 : 0;
+}
+
+static __always_inline bool has_one_name(struct inode *inode)
+{
+	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR ||
+	       BPF_CORE_READ(inode, i_nlink) == 1;
+}
+
+/* include/uapi/linux/magic.h: file systems whose names change only under rename_lock. */
+static __always_inline bool keeps_names(struct inode *inode)
+{
+	switch (BPF_CORE_READ(inode, i_sb, s_magic)) {
+	case 0x01021994: /* tmpfs */
+	case 0x858458f6: /* ramfs */
+	case 0xef53:	 /* ext4 */
+	case 0x58465342: /* xfs */
+	case 0xe0f5e1e2: /* erofs */
+	case 0x794c7630: /* overlay */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static __always_inline bool read_label(struct abi_label *label, const struct abi_set *set,
+				       struct inode *inode, struct classes *found)
+{
+	__u32 version = *(volatile __u32 *)&label->version, renames;
+	bool holds;
+
+	if (version & 1 || read_renames(&renames))
+		return false;
+	holds = label->set == set->id && label->renames == renames && !label->linked;
+	found->name = label->name_class;
+	found->inode = label->inode_class;
+	barrier();
+	return holds && *(volatile __u32 *)&label->version == version && has_one_name(inode);
+}
+
+static __always_inline void write_label(struct inode *inode, const struct abi_set *set,
+					__u32 renames, const struct classes *found)
+{
+	struct abi_label *label =
+		bpf_inode_storage_get(&labels, inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	__u32 version;
+
+	if (!label || label->linked)
+		return;
+	version = *(volatile __u32 *)&label->version;
+	/* Whoever comes second leaves it to the first. */
+	if (version & 1 ||
+	    __sync_val_compare_and_swap(&label->version, version, version + 1) != version)
+		return;
+	label->set = set->id;
+	label->renames = renames;
+	label->name_class = found->name;
+	label->inode_class = found->inode;
+	barrier();
+	*(volatile __u32 *)&label->version = version + 2;
+}
+
+struct attempt {
+	struct dentry *dentry;
+	struct abi_set *set;
+	__u32 renames;
+	__u32 class_id;
+	__u8 walked; /* enum walk_result */
+	__u8 steady; /* no rename came between */
+	__u8 known;  /* the sequence can be read */
+};
+
+static long try_walk(__u32 i, void *context)
+{
+	struct attempt *a = context;
+	__u32 zero = 0, after = 0;
+	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
+
+	a->known = own && own->rename_sequence;
+	if (a->known && read_renames(&a->renames))
+		return 0;
+	a->walked = find_class(a->dentry, a->set, &a->class_id);
+	a->steady = !a->known || (!read_renames(&after) && after == a->renames);
+	return a->steady;
+}
+
+/* Walks until no rename came between; keeps what it found. Returns 0, or -1 if it cannot tell. */
+static __noinline int find_classes(struct scope *s, struct file *file, struct classes *found)
+{
+	struct inode *inode = file->f_inode;
+	struct attempt a = {};
+
+	if (!s->set || !inode)
+		return -1;
+	a.dentry = BPF_CORE_READ(file, f_path.dentry);
+	a.set = s->set;
+	bpf_loop(MAX_WALKS, try_walk, &a, 0);
+	if (!a.steady || a.walked == WALK_FAILED)
+		return -1;
+	found->name = a.class_id;
+	found->inode = identity_class(s->set, inode);
+	if (a.known && a.walked != WALK_PATHLESS && has_one_name(inode) && keeps_names(inode))
+		write_label(inode, s->set, a.renames, found);
+	return 0;
+}
+
+static __always_inline int classify(struct scope *s, struct file *file, struct classes *found)
+{
+	struct inode *inode = file->f_inode;
+	struct abi_label *label;
+
+	if (!s->set || !inode)
+		return -1;
+	label = bpf_inode_storage_get(&labels, inode, NULL, 0);
+	if (label && read_label(label, s->set, inode, found))
+		return 0;
+	return find_classes(s, file, found);
+}
+
+#endif

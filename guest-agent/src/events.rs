@@ -7,12 +7,12 @@
 
 mod convert;
 mod journal;
+mod source;
 #[cfg(test)]
 mod tests;
 
 use std::{io, sync::Arc};
 
-use aya::maps::{MapData, RingBuf};
 use policy_model::Event;
 use tokio::{
     io::Interest,
@@ -21,6 +21,8 @@ use tokio::{
 
 pub use convert::{BootClock, InvalidRecord, convert};
 pub use journal::Journal;
+use source::container_of;
+pub use source::{Numbers, Source};
 
 use crate::{readiness, registry::Registry};
 
@@ -87,30 +89,39 @@ impl Collector {
     ///
     /// # Errors
     /// If the ring cannot be watched.
-    pub async fn run(mut self, ring: oneshot::Receiver<RingBuf<MapData>>) -> io::Result<()> {
-        let ring = tokio::select! {
-            ring = ring => ring,
+    pub async fn run(mut self, source: oneshot::Receiver<Source>) -> io::Result<()> {
+        let source = tokio::select! {
+            source = source => source,
             () = self.serve_subscribers() => return Ok(()),
         };
-        let Ok(mut ring) = ring else {
+        let Ok(mut source) = source else {
             self.serve_subscribers().await;
             return Ok(());
         };
-        let readable = readiness::of(&ring, Interest::READABLE)?;
+        let (last, reported) = source.numbers.load().map_err(io::Error::other)?;
+        self.journal.go_on_after(last);
+        self.kernel_drops = reported;
+        let readable = readiness::of(&source.ring, Interest::READABLE)?;
+        // What the agent before left in the ring raises no readiness of its own.
+        self.empty(&mut source).await;
         loop {
             tokio::select! {
                 ready = readable.readable() => {
                     let mut ready = ready?;
-                    self.count_kernel_drops().await;
                     // Cleared first: a record that comes while the ring is drained shows again.
                     ready.clear_ready();
-                    while self.drain(&mut ring) == BATCH {
-                        self.admit_waiting();
-                        tokio::task::yield_now().await;
-                    }
+                    self.empty(&mut source).await;
                 }
                 Some(subscription) = self.subscriptions.recv() => self.admit(subscription),
             }
+        }
+    }
+
+    async fn empty(&mut self, source: &mut Source) {
+        self.count_kernel_drops().await;
+        while self.drain(source) == BATCH {
+            self.admit_waiting();
+            tokio::task::yield_now().await;
         }
     }
 
@@ -132,27 +143,42 @@ impl Collector {
         }
     }
 
-    fn drain(&mut self, ring: &mut RingBuf<MapData>) -> usize {
+    /// Numbers a batch, notes the numbers, and only then shows it to anybody.
+    fn drain(&mut self, source: &mut Source) -> usize {
         let clock = BootClock::now();
-        for taken in 0..BATCH {
-            let Some(record) = ring.next() else { return taken };
-            self.take(&record, clock);
+        let mut batch = Vec::new();
+        let mut taken = 0;
+        while taken < BATCH
+            && let Some(record) = source.ring.next()
+        {
+            taken += 1;
+            if container_of(&record) != Some(source.self_test) {
+                batch.extend(self.take(&record, clock));
+            }
         }
-        BATCH
+        if batch.is_empty() {
+            return taken;
+        }
+        if let Err(error) = source.numbers.store(self.journal.last(), self.kernel_drops) {
+            tracing::error!(%error, "numbers of events are not noted: a takeover repeats them");
+        }
+        for event in batch {
+            // Fails if nobody watches.
+            let _ = self.live.send(event);
+        }
+        taken
     }
 
-    fn take(&mut self, record: &[u8], clock: BootClock) {
+    fn take(&mut self, record: &[u8], clock: BootClock) -> Option<Arc<Event>> {
         let view = self.registry.view();
-        let event = match convert(record, &view.borrow(), clock) {
-            Ok(event) => event,
+        match convert(record, &view.borrow(), clock) {
+            Ok(event) => Some(self.journal.record(event)),
             Err(error) => {
                 tracing::error!(%error, "a record of the kernel is not understood");
-                return self.journal.lost(1);
+                self.journal.lost(1);
+                None
             }
-        };
-        let event = self.journal.record(event);
-        // Fails if nobody watches.
-        let _ = self.live.send(event);
+        }
     }
 
     fn admit_waiting(&mut self) {

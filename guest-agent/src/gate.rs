@@ -44,7 +44,7 @@ const GRACE: Duration = Duration::from_millis(800);
 const MAX_CONNECTIONS: usize = 128;
 
 /// The gate.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gate {
     /// Where containers are registered.
     pub registry: Registry,
@@ -187,6 +187,14 @@ impl Gate {
         let permit = verdict.map_err(|_| "another request took its place".to_owned())??;
         self.watch_exit(id, init, &permit);
         Ok(permit)
+    }
+
+    /// Watches the ends of the containers that an agent before this one let through.
+    pub async fn watch_recovered(self) {
+        // An agent that never enforces has none.
+        for (id, init, permit) in self.registry.recovered().await.unwrap_or_default() {
+            self.watch_exit(id, init, &permit);
+        }
     }
 
     /// Tells the registry when the container is over, also if the runtime does not.

@@ -10,6 +10,7 @@ pub mod apply;
 pub mod args;
 pub mod containers;
 pub mod events;
+pub mod files;
 #[cfg(test)]
 mod fixtures;
 pub mod gate;

@@ -2,8 +2,9 @@
 //! Loads, attaches and pins the programs.
 //!
 //! The object of `guest-bpf` and the running kernel's BTF flow in; the tables ([`Maps`]) and the
-//! event ring flow out. Links and maps are pinned, so that enforcement outlives the agent. It
-//! never loads beside pins that are there already: what they enforce must not be doubted.
+//! event ring flow out. Links and maps are pinned, so that enforcement outlives the agent; the next
+//! agent of the same build takes them over as they are. It never loads beside pins that are there
+//! already: what they enforce must not be doubted.
 
 use std::{
     fs,
@@ -13,11 +14,12 @@ use std::{
 };
 
 use aya::{
-    Btf, EbpfLoader, VerifierLogLevel,
-    maps::{MapData, RingBuf},
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, Map, MapData, MapError, RingBuf},
     programs::{Lsm, links::FdLink},
 };
 use guest_bpf::{OBJECT, abi};
+use policy_model::Digest;
 
 use crate::maps::{Maps, MapsError};
 
@@ -37,7 +39,7 @@ pub const HOOKS: [&str; 10] = [
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 15] = [
     "tasks",
     "slots",
     "sets",
@@ -46,6 +48,8 @@ const MAPS: [&str; 13] = [
     "subjects",
     "inodes",
     "labels",
+    "records",
+    "journal",
     "probes",
     "cgroups",
     "settings",
@@ -56,11 +60,12 @@ const MAPS: [&str; 13] = [
 /// Why nothing is enforced.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// An earlier agent's programs are pinned and enforce.
+    /// The programs that are pinned are not of this build.
     #[error(
-        "`{0}` holds the programs of an earlier agent, which go on enforcing; restart the guest"
+        "`{0}` holds the programs of an agent of another version, which go on enforcing; restart \
+         the guest"
     )]
-    AlreadyPinned(PathBuf),
+    OtherVersion(PathBuf),
     /// The pin directory cannot be made.
     #[error("`{path}` cannot be prepared")]
     Pins {
@@ -101,19 +106,37 @@ pub enum LoadError {
     },
 }
 
-/// Loads and attaches every program and pins links and maps below `pins`.
+/// What enforces now, and what it reports through.
+pub struct Loaded {
+    /// The tables.
+    pub maps: Maps,
+    /// Where the programs report.
+    pub ring: RingBuf<MapData>,
+    /// Number of the last event that was taken from the ring, by whichever agent.
+    pub journal: Array<MapData, u64>,
+    /// The programs were there: an earlier agent loaded them, and containers may be under them.
+    pub taken_over: bool,
+}
+
+/// Loads, attaches and pins every program, or takes over what an earlier agent has pinned.
 ///
 /// # Errors
-/// If any part fails; what was pinned by this call is taken back, nothing is enforced.
-pub fn load(pins: &Path) -> Result<(Maps, RingBuf<MapData>), LoadError> {
-    prepare(pins)?;
+/// If any part fails. What was pinned by this call is taken back; what was there goes on.
+pub fn load(pins: &Path) -> Result<Loaded, LoadError> {
+    match state_of(pins)? {
+        Pins::None => {}
+        // A load that did not come to its end: nothing was ever registered under it.
+        Pins::Part => remove(pins)?,
+        Pins::All => return take_over(pins),
+    }
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(pins).map_err(pins_failed(pins))?;
     load_into(pins).inspect_err(|_| {
         // Fails only if the file system is gone, and the pins with it.
         let _ = fs::remove_dir_all(pins);
     })
 }
 
-fn load_into(pins: &Path) -> Result<(Maps, RingBuf<MapData>), LoadError> {
+fn load_into(pins: &Path) -> Result<Loaded, LoadError> {
     let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
     let mut loader = EbpfLoader::new();
     // The verifier's whole trace takes minutes to write under emulation; its last words suffice.
@@ -122,44 +145,100 @@ fn load_into(pins: &Path) -> Result<(Maps, RingBuf<MapData>), LoadError> {
         loader.map_pin_path(map, pins.join(map));
     }
     let mut ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
-    let maps = Maps::take(&mut ebpf, init_of_guest()?)?;
-    let ring = ebpf.take_map("events").ok_or(MapsError::Missing("events"))?;
-    let ring = RingBuf::try_from(ring)
-        .map_err(|source| MapsError::Map { operation: "opening the event ring", source })?;
+    let maps = Maps::fresh(&mut ebpf, init_of_guest()?)?;
+    let ring = open(ebpf.take_map("events"), "events", RingBuf::try_from)?;
+    let journal = open(ebpf.take_map("journal"), "journal", Array::try_from)?;
     for hook in HOOKS {
-        let program = ebpf.program_mut(hook).ok_or(MapsError::Missing(hook))?;
-        let failed = |operation| {
-            move |source: Box<dyn std::error::Error + Send + Sync>| LoadError::Program {
-                operation,
-                hook,
-                source,
-            }
-        };
-        let program: &mut Lsm =
-            program.try_into().map_err(|error| failed("finding")(Box::from(error)))?;
-        program.load(hook, &btf).map_err(|error| failed("loading")(error.into()))?;
-        let link = program.attach().map_err(|error| failed("attaching")(error.into()))?;
-        let link = program.take_link(link).map_err(|error| failed("keeping")(error.into()))?;
-        let link: FdLink = link.into();
-        link.pin(pins.join(format!("link_{hook}")))
-            .map_err(|error| failed("pinning")(error.into()))?;
+        attach(&mut ebpf, hook, &btf, &link_of(pins, hook))?;
     }
-    Ok((maps, ring))
+    Ok(Loaded { maps, ring, journal, taken_over: false })
 }
 
-fn prepare(pins: &Path) -> Result<(), LoadError> {
-    let failed = |source| LoadError::Pins { path: pins.to_owned(), source };
-    match fs::DirBuilder::new().mode(0o700).create(pins) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let mut entries = fs::read_dir(pins).map_err(failed)?;
-            match entries.next() {
-                None => Ok(()),
-                Some(_) => Err(LoadError::AlreadyPinned(pins.to_owned())),
-            }
+fn attach(ebpf: &mut Ebpf, hook: &'static str, btf: &Btf, pin: &Path) -> Result<(), LoadError> {
+    let failed = |operation| {
+        move |source: Box<dyn std::error::Error + Send + Sync>| LoadError::Program {
+            operation,
+            hook,
+            source,
         }
-        Err(error) => Err(failed(error)),
+    };
+    let program = ebpf.program_mut(hook).ok_or(MapsError::Missing(hook))?;
+    let program: &mut Lsm =
+        program.try_into().map_err(|error| failed("finding")(Box::from(error)))?;
+    program.load(hook, btf).map_err(|error| failed("loading")(error.into()))?;
+    let link = program.attach().map_err(|error| failed("attaching")(error.into()))?;
+    let link = program.take_link(link).map_err(|error| failed("keeping")(error.into()))?;
+    let link: FdLink = link.into();
+    link.pin(pin).map_err(|error| failed("pinning")(error.into()))?;
+    Ok(())
+}
+
+fn take_over(pins: &Path) -> Result<Loaded, LoadError> {
+    let pinned = |name: &'static str| -> Result<Option<Map>, LoadError> {
+        let failed = |source| MapsError::Map { operation: "opening a pinned map", source };
+        let data = MapData::from_pin(pins.join(name)).map_err(failed)?;
+        Ok(Some(Map::from_map_data(data).map_err(failed)?))
+    };
+    let settings = Maps::settings_of(pins)?;
+    if settings.object != object_number() {
+        return Err(LoadError::OtherVersion(pins.to_owned()));
     }
+    Ok(Loaded {
+        maps: Maps::take_over(pins)?,
+        ring: open(pinned("events")?, "events", RingBuf::try_from)?,
+        journal: open(pinned("journal")?, "journal", Array::try_from)?,
+        taken_over: true,
+    })
+}
+
+fn open<T>(
+    map: Option<Map>,
+    name: &'static str,
+    convert: impl FnOnce(Map) -> Result<T, MapError>,
+) -> Result<T, LoadError> {
+    let map = map.ok_or(MapsError::Missing(name))?;
+    let failed = |source| MapsError::Map { operation: "opening a map", source };
+    Ok(convert(map).map_err(failed)?)
+}
+
+/// What lies below the pin directory.
+enum Pins {
+    None,
+    Part,
+    All,
+}
+
+fn state_of(pins: &Path) -> Result<Pins, LoadError> {
+    let links = HOOKS.iter().filter(|hook| link_of(pins, hook).exists()).count();
+    if links == HOOKS.len() && MAPS.iter().all(|map| pins.join(map).exists()) {
+        return Ok(Pins::All);
+    }
+    match fs::read_dir(pins).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Ok(Pins::Part),
+        Ok(false) => Ok(Pins::None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pins::None),
+        Err(error) => Err(pins_failed(pins)(error)),
+    }
+}
+
+fn remove(pins: &Path) -> Result<(), LoadError> {
+    tracing::warn!(pins = %pins.display(), "an earlier agent died while it loaded: loading anew");
+    fs::remove_dir_all(pins).map_err(pins_failed(pins))
+}
+
+fn link_of(pins: &Path, hook: &str) -> PathBuf {
+    pins.join(format!("link_{hook}"))
+}
+
+fn pins_failed(pins: &Path) -> impl FnOnce(io::Error) -> LoadError {
+    let path = pins.to_owned();
+    move |source| LoadError::Pins { path, source }
+}
+
+/// Tells this object from every other one.
+fn object_number() -> u64 {
+    let Digest(bytes) = Digest::of(OBJECT);
+    bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// How the guest's own tasks are told from a container's.
@@ -171,6 +250,7 @@ fn init_of_guest() -> Result<abi::Settings, LoadError> {
     Ok(abi::Settings {
         hash_key: [0; 2],
         rename_sequence: rename_sequence(),
+        object: object_number(),
         init_root_ino: root.ino(),
         init_root_dev: device_of_root(&mounts).unwrap_or_default(),
         init_mnt_ns: u32::try_from(namespace.ino()).unwrap_or_default(),

@@ -8,6 +8,7 @@
 
 mod identity;
 mod install;
+mod takeover;
 mod task;
 
 use std::{
@@ -24,6 +25,7 @@ use guest_bpf::{abi, hash::HashKey};
 pub use identity::{Residue, ResidueReason};
 pub use install::InstallError;
 use install::Installed;
+pub use takeover::{Note, NoteTooLong};
 
 /// A registration in the kernel. Slots are used again; the container number is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +88,9 @@ pub enum MapsError {
     /// The slot was released, or never allocated.
     #[error("slot {0} is not registered")]
     NotRegistered(u32),
+    /// What is to be noted of a container is too long.
+    #[error(transparent)]
+    Note(#[from] NoteTooLong),
     /// The kernel gave no randomness for the hash key.
     #[error("no random hash key: {0}")]
     Random(getrandom::Error),
@@ -102,6 +107,7 @@ pub struct Maps {
     inodes: HashMap<MapData, abi::InodeKey, u32>,
     probes: HashMap<MapData, u32, abi::Probe>,
     cgroups: HashMap<MapData, u64, u32>,
+    records: HashMap<MapData, u32, abi::Record>,
     settings: Array<MapData, abi::Settings>,
     counters: PerCpuArray<MapData, u64>,
     hash_key: HashKey,
@@ -118,28 +124,34 @@ impl Maps {
     ///
     /// # Errors
     /// If a table is missing or cannot be written.
-    pub(crate) fn take(ebpf: &mut Ebpf, settings: abi::Settings) -> Result<Self, MapsError> {
-        let mut maps = Self {
-            tasks: raw(ebpf, "tasks")?,
-            slots: take(ebpf, "slots", Array::try_from)?,
-            sets: take(ebpf, "sets", Array::try_from)?,
-            nodes: take(ebpf, "nodes", HashMap::try_from)?,
-            decisions: take(ebpf, "decisions", HashMap::try_from)?,
-            subjects: take(ebpf, "subjects", HashMap::try_from)?,
-            inodes: take(ebpf, "inodes", HashMap::try_from)?,
-            probes: take(ebpf, "probes", HashMap::try_from)?,
-            cgroups: take(ebpf, "cgroups", HashMap::try_from)?,
-            settings: take(ebpf, "settings", Array::try_from)?,
-            counters: take(ebpf, "counters", PerCpuArray::try_from)?,
-            hash_key: random_key()?,
+    pub(crate) fn fresh(ebpf: &mut Ebpf, settings: abi::Settings) -> Result<Self, MapsError> {
+        let mut maps = Self::open(&mut |name| ebpf.take_map(name).ok_or(MapsError::Missing(name)))?;
+        maps.hash_key = random_key()?;
+        let settings = abi::Settings { hash_key: maps.hash_key.0, ..settings };
+        maps.settings.set(0, settings, 0).map_err(failed("writing the settings"))?;
+        Ok(maps)
+    }
+
+    fn open(source: &mut Source<'_>) -> Result<Self, MapsError> {
+        Ok(Self {
+            tasks: raw(source, "tasks")?,
+            slots: take(source, "slots", Array::try_from)?,
+            sets: take(source, "sets", Array::try_from)?,
+            nodes: take(source, "nodes", HashMap::try_from)?,
+            decisions: take(source, "decisions", HashMap::try_from)?,
+            subjects: take(source, "subjects", HashMap::try_from)?,
+            inodes: take(source, "inodes", HashMap::try_from)?,
+            probes: take(source, "probes", HashMap::try_from)?,
+            cgroups: take(source, "cgroups", HashMap::try_from)?,
+            records: take(source, "records", HashMap::try_from)?,
+            settings: take(source, "settings", Array::try_from)?,
+            counters: take(source, "counters", PerCpuArray::try_from)?,
+            hash_key: HashKey([0; 2]),
             installed: StdHashMap::new(),
             free: (0..abi::MAX_SLOTS).collect(),
             last_container: 0,
             last_set: 0,
-        };
-        let settings = abi::Settings { hash_key: maps.hash_key.0, ..settings };
-        maps.settings.set(0, settings, 0).map_err(failed("writing the settings"))?;
-        Ok(maps)
+        })
     }
 
     /// A free slot. Everything is denied in it until a set is installed.
@@ -200,6 +212,7 @@ impl Maps {
         if let Some(cgroup) = cgroup {
             ignore_absent(self.cgroups.remove(&cgroup)).map_err(failed("unbinding the cgroup"))?;
         }
+        ignore_absent(self.records.remove(&slot.index)).map_err(failed("forgetting a record"))?;
         if let Some(installed) = self.installed.remove(&slot.index) {
             task::wait_for_readers();
             self.erase(installed)?;
@@ -243,21 +256,23 @@ fn random_key() -> Result<HashKey, MapsError> {
     Ok(HashKey([word()?, word()?]))
 }
 
-fn raw(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, MapsError> {
-    match ebpf.take_map(name) {
+/// Where a map of this name comes from: a loaded object, or its pin.
+type Source<'a> = dyn FnMut(&'static str) -> Result<Map, MapsError> + 'a;
+
+fn raw(source: &mut Source<'_>, name: &'static str) -> Result<MapData, MapsError> {
+    match source(name)? {
         // Task storage has no type of its own in aya; its descriptor is all that is needed.
-        Some(Map::Unsupported(data)) => Ok(data),
+        Map::Unsupported(data) => Ok(data),
         _ => Err(MapsError::Missing(name)),
     }
 }
 
 fn take<T>(
-    ebpf: &mut Ebpf,
+    source: &mut Source<'_>,
     name: &'static str,
     convert: impl FnOnce(Map) -> Result<T, MapError>,
 ) -> Result<T, MapsError> {
-    let map = ebpf.take_map(name).ok_or(MapsError::Missing(name))?;
-    convert(map).map_err(failed("opening a map"))
+    convert(source(name)?).map_err(failed("opening a map"))
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(MapError) -> MapsError {

@@ -7,6 +7,7 @@
 //! on the owner's thread only, never on a worker of the async runtime.
 
 mod kernel;
+mod note;
 mod owner;
 mod view;
 
@@ -16,12 +17,12 @@ pub use kernel::Kernel;
 #[cfg(test)]
 pub use kernel::double;
 use owner::Owner;
-pub use owner::same_container;
+pub use owner::{Recovered, same_container};
 pub use view::{ContainerView, InForce, State, View};
 
 use crate::{
     apply::{Accepted, Applied, ApplyError},
-    containers::{Cgroup, ContainerId, Init, Role},
+    containers::{Cgroup, ContainerId, Init, InspectError, Role, Root},
     maps::{KernelCounters, MapsError},
 };
 use policy_model::{RulePath, Target};
@@ -76,6 +77,28 @@ pub enum RemoveError {
     Apply(#[from] ApplyError),
 }
 
+/// Why a container's files cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// It never came to the gate, or was removed.
+    #[error("no container {0} is known")]
+    Unknown(ContainerId),
+    /// Its mounts are gone, or will be at any moment.
+    #[error("container {id} is {state}: it has no files any more")]
+    Over {
+        /// The container.
+        id: ContainerId,
+        /// Exited or refused.
+        state: State,
+    },
+    /// Its root cannot be opened.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// Nothing is enforced here.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
 /// What is asked of the owner.
 #[derive(Debug)]
 enum Command {
@@ -88,7 +111,9 @@ enum Command {
     Removed(ContainerId),
     Apply(Box<Accepted>, oneshot::Sender<Result<Applied, ApplyError>>),
     Remove(Target, oneshot::Sender<Result<(), RemoveError>>),
+    Root(ContainerId, oneshot::Sender<Result<Arc<Root>, RootError>>),
     Counters(oneshot::Sender<Result<KernelCounters, MapsError>>),
+    Recovered(oneshot::Sender<Vec<Recovered>>),
 }
 
 /// How others speak to the owner.
@@ -120,6 +145,7 @@ impl Inbox {
     /// Serves commands until every [`Registry`] is gone. Blocks: it wants a thread of its own.
     pub fn run(mut self, kernel: impl Kernel) {
         let mut owner = Owner::new(kernel, self.view);
+        owner.recover();
         while let Some(command) = self.commands.blocking_recv() {
             owner.obey(command);
         }
@@ -204,12 +230,28 @@ impl Registry {
         self.ask(|reply| Command::Remove(target, reply)).await.map_err(ApplyError::from)?
     }
 
+    /// The root directory of a container that waits or runs.
+    ///
+    /// # Errors
+    /// If there is no such container, or its root cannot be opened.
+    pub async fn root(&self, id: ContainerId) -> Result<Arc<Root>, RootError> {
+        self.ask(|reply| Command::Root(id, reply)).await?
+    }
+
     /// What the kernel lost or denied for want of a decision.
     ///
     /// # Errors
     /// If the kernel does not tell, or nothing is enforced here.
     pub async fn counters(&self) -> Result<KernelCounters, ApplyError> {
         Ok(self.ask(Command::Counters).await??)
+    }
+
+    /// Containers that an agent before this one left running.
+    ///
+    /// # Errors
+    /// If nothing is enforced here.
+    pub async fn recovered(&self) -> Result<Vec<Recovered>, Stopped> {
+        self.ask(Command::Recovered).await
     }
 
     /// What is true now, and when it changes.

@@ -8,7 +8,6 @@
 use std::{io::IsTerminal as _, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
-use aya::maps::{MapData, RingBuf};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
@@ -19,15 +18,15 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 use crate::{
     args::RunArgs,
     containers::Cgroup,
-    events,
+    events::{self, Numbers, Source},
     gate::{self, Gate},
-    loader,
+    loader::{self, Loaded},
     maps::Maps,
     mounts,
     posture::{Posture, Unfit, check_kernel, self_test},
     reason,
     registry::{self, Inbox},
-    server::{self, GuestService, Listener},
+    server::{self, GuestService, Listener, Questions},
 };
 
 /// Workers of the runtime: a guest has one or two processors, and the work is waiting.
@@ -80,19 +79,21 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let socket = gate::bind(&lifecycle_socket)?;
     let (registry, inbox) = registry::channel();
     let (posture_now, posture) = watch::channel(Posture::Starting);
-    let (ring, ring_later) = oneshot::channel();
-    let owner = KernelThread { pins, exempt_cgroup, posture: posture_now, ring, inbox };
+    let (source, source_later) = oneshot::channel();
+    let owner = KernelThread { pins, exempt_cgroup, posture: posture_now, source, inbox };
     thread::Builder::new()
         .name("kernel".into())
         .spawn(|| owner.run())
         .context("starting the kernel's thread")?;
     let (events, collector) = events::channel(registry.clone());
     let gate = Gate { registry: registry.clone(), posture: posture.clone(), deadline, fail_open };
-    let service = GuestService { registry, posture, events, shutdown };
+    tokio::spawn(gate.clone().watch_recovered().instrument(tracing::info_span!("takeover")));
+    let questions = Questions::default();
+    let service = GuestService { registry, posture, events, questions, shutdown };
     let serve = server::serve(service, listener, stop.clone().wait());
     tokio::select! {
         result = stop.clone().unless(gate.serve(socket)) => result.context("the gate")?,
-        result = collector.run(ring_later).instrument(tracing::info_span!("events")) => {
+        result = collector.run(source_later).instrument(tracing::info_span!("events")) => {
             result.context("the event ring")?;
         }
         result = serve => result.context("serving the relay")?,
@@ -107,7 +108,7 @@ struct KernelThread {
     pins: PathBuf,
     exempt_cgroup: Vec<String>,
     posture: watch::Sender<Posture>,
-    ring: oneshot::Sender<RingBuf<MapData>>,
+    source: oneshot::Sender<Source>,
     inbox: Inbox,
 }
 
@@ -116,10 +117,10 @@ struct KernelThread {
 impl KernelThread {
     fn run(self) {
         match self.bring_up() {
-            Ok((maps, ring)) => {
+            Ok((maps, source)) => {
                 tracing::info!("enforcing");
                 // Fails if the agent ends already.
-                let _ = self.ring.send(ring);
+                let _ = self.source.send(source);
                 self.posture.send_replace(Posture::Enforcing);
                 self.inbox.run(maps);
             }
@@ -131,17 +132,18 @@ impl KernelThread {
         }
     }
 
-    fn bring_up(&self) -> Result<(Maps, RingBuf<MapData>), Unfit> {
+    fn bring_up(&self) -> Result<(Maps, Source), Unfit> {
         mounts::prepare(&self.pins)?;
         check_kernel()?;
-        let (mut maps, mut ring) = loader::load(&self.pins)?;
+        let Loaded { mut maps, ring, journal, taken_over } = loader::load(&self.pins)?;
+        if taken_over {
+            tracing::info!("the programs of an earlier agent are in force: taking over");
+        }
         for path in &self.exempt_cgroup {
             exempt(&mut maps, path);
         }
-        self_test::prove(&mut maps)?;
-        // The denials of the self-test are nobody's.
-        while ring.next().is_some() {}
-        Ok((maps, ring))
+        let self_test = self_test::prove(&mut maps)?;
+        Ok((maps, Source { ring, numbers: Numbers(journal), self_test }))
     }
 }
 

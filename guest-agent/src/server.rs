@@ -7,6 +7,7 @@
 //! nor authenticated yet beyond the host's CID.
 
 mod incoming;
+mod index;
 mod messages;
 mod status;
 #[cfg(test)]
@@ -28,7 +29,10 @@ use tonic::{Request, Response, Status, Streaming, transport::Server, transport::
 
 pub use incoming::{ListenError, Listener};
 
-use crate::{apply, events::Events, posture::Posture, registry::Registry};
+use crate::{apply, events::Events, files::Query, posture::Posture, registry::Registry};
+use index::Question;
+
+pub use index::Questions;
 
 /// Bytes of an encoded envelope: the largest rule set, and room for a few signatures.
 const MAX_ENVELOPE_BYTES: usize = MAX_RULE_SET_BYTES + 64 * 1024;
@@ -58,6 +62,8 @@ pub struct GuestService {
     pub posture: watch::Receiver<Posture>,
     /// Decisions of the kernel.
     pub events: Events,
+    /// What relays ask about files.
+    pub questions: Questions,
     /// True when the agent ends: streams end too then.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -203,8 +209,15 @@ impl Guest for GuestService {
 
     type IndexStream = ReceiverStream<Result<IndexEntry, Status>>;
 
-    async fn index(&self, _: Request<IndexRequest>) -> Result<Response<Self::IndexStream>, Status> {
-        Err(Status::unimplemented("this agent does not index file systems yet"))
+    async fn index(
+        &self,
+        request: Request<IndexRequest>,
+    ) -> Result<Response<Self::IndexStream>, Status> {
+        self.check_posture()?;
+        let Question { id, paths } = request.into_inner().try_into()?;
+        let slot = self.questions.admit()?;
+        let root = self.registry.root(id).await.map_err(|error| status::of_root(&error))?;
+        Ok(self.stream(|replies| index::answer(Query::new(root, paths), slot, replies)))
     }
 }
 

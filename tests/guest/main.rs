@@ -13,3 +13,4 @@ mod gate;
 mod guard;
 mod identity;
 mod steps;
+mod takeover;

@@ -30,6 +30,9 @@ typedef int32_t __s32;
 /* Ancestors of a cgroup that are looked up when a task has no label. */
 #define ABI_MAX_CGROUP_LEVELS 16
 
+/* What an agent notes of a container, see src/maps/record.rs of the agent. */
+#define ABI_RECORD_BYTES 4092
+
 #define ABI_PATH_BYTES 1024
 #define ABI_EXE_BYTES 256
 #define ABI_ARGV_BYTES 512
@@ -97,7 +100,7 @@ struct abi_node {
 	__u32 exact;
 	__u32 child;
 	__u32 deep;
-	__u32 pad;
+	__u32 set; /* so that an agent that takes over finds what belongs together */
 };
 
 /* Key of `decisions`. Subject 0 stands for everybody without an entry of his own. */
@@ -152,6 +155,12 @@ struct abi_probe {
 	__u32 failed; /* inodes that could not be recorded */
 };
 
+/* Value of `records`: for the next agent, nothing to the programs. */
+struct abi_record {
+	__u32 len;
+	char text[ABI_RECORD_BYTES];
+};
+
 /* The only value of `settings`. */
 struct abi_settings {
 	__u64 hash_key[2];
@@ -159,6 +168,7 @@ struct abi_settings {
 	__u64 init_root_ino;
 	__u32 init_root_dev;
 	__u32 init_mnt_ns;
+	__u64 object; /* first bytes of the object's digest: which programs these maps belong to */
 };
 
 /* Index into `counters`. */
@@ -207,7 +217,8 @@ _Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
 _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
 _Static_assert(sizeof(struct abi_probe) == 16, "abi_probe");
 _Static_assert(sizeof(struct abi_label) == 24, "abi_label");
-_Static_assert(sizeof(struct abi_settings) == 40, "abi_settings");
+_Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
+_Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");
 _Static_assert(sizeof(struct abi_event) == 2472, "abi_event");
 /* The stack holds one chunk of component hashes; depths are whole chunks. */
 _Static_assert((ABI_CHUNK & (ABI_CHUNK - 1)) == 0, "the chunk is a mask");

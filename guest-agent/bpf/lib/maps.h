@@ -100,6 +100,25 @@ struct {
 	__type(value, __u32);
 } cgroups SEC(".maps");
 
+/* slot -> what the agent knows of the container. Written and read by agents only: it is pinned, so
+ * that the next one takes over. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ABI_MAX_SLOTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct abi_record);
+} records SEC(".maps");
+
+/* 0: number of the last event that an agent has taken from the ring; 1: how many of the ring's
+ * losses it has reported. Written and read by agents. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, __u64);
+} journal SEC(".maps");
+
 /* Written once by the agent before the programs are attached. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -7,6 +7,7 @@
 pub const MAX_SLOTS: u32 = 256;
 pub const MAX_DEPTH: usize = 128;
 pub const MAX_RULES: usize = 8;
+pub const RECORD_BYTES: usize = 4092;
 pub const PATH_BYTES: usize = 1024;
 pub const EXE_BYTES: usize = 256;
 pub const ARGV_BYTES: usize = 512;
@@ -86,7 +87,7 @@ pub struct Node {
     pub exact: u32,
     pub child: u32,
     pub deep: u32,
-    pub pad: u32,
+    pub set: u32,
 }
 
 #[repr(C)]
@@ -156,6 +157,14 @@ pub struct Settings {
     pub init_root_ino: u64,
     pub init_root_dev: u32,
     pub init_mnt_ns: u32,
+    pub object: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    pub len: u32,
+    pub text: [u8; RECORD_BYTES],
 }
 
 #[repr(C)]
@@ -200,5 +209,17 @@ mod pod {
         )+};
     }
 
-    pod!(Task, Slot, Set, Node, DecisionKey, Decision, InodeKey, SubjectKey, Probe, Settings);
+    pod!(
+        Record,
+        Task,
+        Slot,
+        Set,
+        Node,
+        DecisionKey,
+        Decision,
+        InodeKey,
+        SubjectKey,
+        Probe,
+        Settings
+    );
 }

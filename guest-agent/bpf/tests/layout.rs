@@ -45,14 +45,15 @@ layouts! {
     Task = "abi_task" { slot, container, subject, subject_set, pending }
     Slot = "abi_slot" { container, set }
     Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad }
-    Node = "abi_node" { exact, child, deep, pad }
+    Node = "abi_node" { exact, child, deep, set }
     DecisionKey = "abi_decision_key" { set, class_id, subject, category }
     Decision = "abi_decision" { rank, verdict, rules_len, pad, rules, total_rules, pad2 }
     InodeKey = "abi_inode_key" { set, dev, ino, generation, pad }
     SubjectKey = "abi_subject_key" { set, class_id }
     Label = "abi_label" { version, set, renames, name_class, inode_class, linked, pad }
     Probe = "abi_probe" { set, class_id, seen, failed }
-    Settings = "abi_settings" { hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns }
+    Settings = "abi_settings" { hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns, object }
+    Record = "abi_record" { len, text }
     Event = "abi_event" {
         boot_ns, generation, rules, slot, container, total_rules, pid, ppid, container_pid, uid,
         errno_value, hook, verdict, reason, category, rules_len, truncated, argv_len, comm, tty,
@@ -86,6 +87,7 @@ fn bounds_and_numbers_are_those_of_the_header() {
         ("ABI_MAX_SLOTS", u64::from(abi::MAX_SLOTS)),
         ("ABI_MAX_DEPTH", abi::MAX_DEPTH as u64),
         ("ABI_MAX_RULES", abi::MAX_RULES as u64),
+        ("ABI_RECORD_BYTES", abi::RECORD_BYTES as u64),
         ("ABI_PATH_BYTES", abi::PATH_BYTES as u64),
         ("ABI_EXE_BYTES", abi::EXE_BYTES as u64),
         ("ABI_ARGV_BYTES", abi::ARGV_BYTES as u64),

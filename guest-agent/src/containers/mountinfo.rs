@@ -8,11 +8,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policy_model::{InvalidPath, RulePath};
 
 use super::Mount;
+
+/// Bytes of a text: the kernel allows 100,000 mounts in a namespace (fs.mount-max), and a line has
+/// some 160 bytes. A container may write many and long ones.
+pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 
 /// One line of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,9 @@ pub struct MountLine {
 /// Why a text is no mountinfo that rules can be lowered with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMountInfo {
+    /// More mounts than the kernel allows by default, or names of a length that nobody needs.
+    #[error("the table of mounts has more than {MAX_TEXT_BYTES} bytes; unmount some")]
+    TooLong,
     /// Not a line of proc_pid_mountinfo(5).
     #[error("the line `{0}` is not as proc_pid_mountinfo(5) says")]
     Line(String),
@@ -56,8 +63,11 @@ pub enum InvalidMountInfo {
 /// Every line of a mountinfo.
 ///
 /// # Errors
-/// The first line that makes no sense.
+/// The first line that makes no sense, or a text that is too long.
 pub fn parse(text: &[u8]) -> Result<Vec<MountLine>, InvalidMountInfo> {
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(InvalidMountInfo::TooLong);
+    }
     text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse_line).collect()
 }
 
@@ -92,9 +102,9 @@ fn visible(lines: &[MountLine]) -> Result<Vec<&MountLine>, InvalidMountInfo> {
     for line in lines.iter().filter(|line| line.id != line.parent) {
         children.entry(line.parent).or_default().push(line);
     }
+    let ids: BTreeSet<u64> = lines.iter().map(|line| line.id).collect();
     let is_top = |line: &&MountLine| {
-        line.point == "/"
-            && !lines.iter().any(|other| other.id == line.parent && other.id != line.id)
+        line.point == "/" && (line.parent == line.id || !ids.contains(&line.parent))
     };
     let top = lines.iter().find(is_top).ok_or_else(|| InvalidMountInfo::NoRoot("/".into()))?;
     let mut reached = Vec::new();
@@ -103,17 +113,27 @@ fn visible(lines: &[MountLine]) -> Result<Vec<&MountLine>, InvalidMountInfo> {
         reached.push(line);
         // Each is taken once, so that a text with a circle ends too.
         let above = children.remove(&line.id).unwrap_or_default();
-        let open = above.iter().filter(|child| !is_hidden(child, &above));
+        let hidden = hidden_points(&above);
+        let open = above.into_iter().filter(|child| !hidden.contains(&*child.point));
         pending.extend(open.rev());
     }
     Ok(reached)
 }
 
 /// A mount below the point of another that lies on the same one was covered by it.
-fn is_hidden(line: &MountLine, siblings: &[&MountLine]) -> bool {
-    siblings
-        .iter()
-        .any(|other| strip(&line.point, &other.point).is_some_and(|rest| !rest.is_empty()))
+fn hidden_points<'a>(siblings: &[&'a MountLine]) -> BTreeSet<&'a str> {
+    let mut points: Vec<_> = siblings.iter().map(|line| line.point.as_str()).collect();
+    // By names, so that all that is below a point follows it at once.
+    points.sort_unstable_by(|one, other| one.split('/').cmp(other.split('/')));
+    let (mut cover, mut hidden) = (None, BTreeSet::new());
+    for point in points {
+        match cover.and_then(|cover| strip(point, cover)) {
+            None => cover = Some(point),
+            Some("") => {}
+            Some(_) => drop(hidden.insert(point)),
+        }
+    }
+    hidden
 }
 
 fn mount(line: &MountLine, root: String, point: &str) -> Result<Mount, InvalidMountInfo> {
@@ -155,9 +175,11 @@ fn parse_line(line: &[u8]) -> Result<MountLine, InvalidMountInfo> {
     })
 }
 
+/// As the kernel packs it: 12 bits and 20 bits.
 fn device(text: &str) -> Option<u32> {
     let (major, minor) = text.split_once(':')?;
-    Some(major.parse::<u32>().ok()?.checked_shl(20)? | minor.parse::<u32>().ok()?)
+    let (major, minor) = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?);
+    (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits.

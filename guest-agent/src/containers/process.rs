@@ -95,6 +95,24 @@ impl Init {
         }
     }
 
+    /// When it was started, in clock ticks since boot: with the pid it names one process of a boot.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn started(&self) -> Result<u64, InspectError> {
+        let operation = "reading the start";
+        let stat = fs::read_to_string(self.proc("stat")).map_err(self.failed(operation))?;
+        self.check_alive()?;
+        // The name, which may hold anything, ends with the last parenthesis; the start is the
+        // twentieth field behind it (proc_pid_stat(5)).
+        let start = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19));
+        start.and_then(|start| start.parse().ok()).ok_or_else(|| InspectError::Read {
+            operation,
+            pid: self.pid,
+            source: io::ErrorKind::InvalidData.into(),
+        })
+    }
+
     /// Takes hold of a process and compares what the runtime says of it.
     ///
     /// # Errors

@@ -7,9 +7,10 @@
 //! text of mounts counts only if that mount stands in it where it must.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
 };
@@ -19,7 +20,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx
 
 use super::{
     Init, InspectError, Mount,
-    mountinfo::{self, MountLine},
+    mountinfo::{self, MAX_TEXT_BYTES, MountLine},
 };
 
 /// The opened root directory of a container.
@@ -92,8 +93,17 @@ impl Root {
     }
 }
 
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 fn lines_of(init: &Init) -> Result<Vec<MountLine>, InspectError> {
-    let text = fs::read(init.proc("mountinfo")).map_err(init.failed("reading the mounts"))?;
+    let mut text = Vec::new();
+    fs::File::open(init.proc("mountinfo"))
+        .and_then(|file| file.take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut text))
+        .map_err(init.failed("reading the mounts"))?;
     init.check_alive()?;
     mountinfo::parse(&text).map_err(|source| InspectError::Mounts { pid: init.pid(), source })
 }

@@ -19,6 +19,17 @@ pub struct Journal {
 // === impl Journal ===
 
 impl Journal {
+    /// Numbers go on behind this one: those up to it were given out by an agent that is gone.
+    pub fn go_on_after(&mut self, last: u64) {
+        self.last = self.last.max(last);
+    }
+
+    /// Number of the last event.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Counts events that will never come.
     pub fn lost(&mut self, count: u64) {
         self.lost += count;

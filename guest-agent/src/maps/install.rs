@@ -43,11 +43,11 @@ pub enum InstallError {
 pub(super) struct Installed {
     pub(super) slot: Slot,
     pub(super) set: u32,
-    nodes: Vec<u64>,
-    decisions: Vec<abi::DecisionKey>,
-    subjects: Vec<abi::SubjectKey>,
+    pub(super) nodes: Vec<u64>,
+    pub(super) decisions: Vec<abi::DecisionKey>,
+    pub(super) subjects: Vec<abi::SubjectKey>,
     /// Keep the inodes, so that their numbers are not given to other files.
-    held: Vec<OwnedFd>,
+    pub(super) held: Vec<OwnedFd>,
 }
 
 // === impl Installed ===
@@ -138,7 +138,8 @@ impl Maps {
                 None => self.hash_key.root(next.set, planned.place.dev),
             };
             hashes.push(hash);
-            match self.nodes.insert(hash.0, planned.node, BPF_NOEXIST) {
+            let node = abi::Node { set: next.set, ..planned.node };
+            match self.nodes.insert(hash.0, node, BPF_NOEXIST) {
                 Ok(()) => next.nodes.push(hash.0),
                 Err(error) if exists(&error) => return Ok(false),
                 Err(error) => return Err(failed("writing a place")(error)),

@@ -74,11 +74,12 @@ pub enum SelfTestError {
     },
 }
 
-/// Shows that a blocked file cannot be opened and a blocked program cannot be executed.
+/// Shows that a blocked file cannot be opened and a blocked program cannot be executed. Returns the
+/// registration that it was tried in: its denials are nobody's.
 ///
 /// # Errors
 /// If anything was not denied, or denied without a rule.
-pub fn prove(kernel: &mut impl Kernel) -> Result<(), SelfTestError> {
+pub fn prove(kernel: &mut impl Kernel) -> Result<u32, SelfTestError> {
     let binary = env::current_exe().map_err(failed("finding the agent's binary"))?;
     let binary = RulePath::new(binary.to_string_lossy())?;
     let mut subject = Subject::spawn(&binary)?;
@@ -92,7 +93,7 @@ pub fn prove(kernel: &mut impl Kernel) -> Result<(), SelfTestError> {
         .map_err(SelfTestError::from)
         .and_then(|()| subject.expect("under rules that block both", DENIED));
     kernel.release(slot, None).map_err(ApplyError::from)?;
-    verdict
+    verdict.map(|()| slot.container)
 }
 
 /// What the child does: for each line on stdin, one attempt and one line on stdout.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use crate::{
     lower::Plan,
-    maps::{InstallError, KernelCounters, Maps, MapsError, Phase, Residue, Slot},
+    maps::{InstallError, KernelCounters, Maps, MapsError, Note, Phase, Residue, Slot},
 };
 
 /// See the methods of [`Maps`].
@@ -21,6 +21,9 @@ pub trait Kernel: Send + 'static {
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError>;
     fn label(&mut self, pid: u32, slot: Slot, phase: Phase) -> Result<(), MapsError>;
     fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError>;
+    fn note(&mut self, slot: Slot, text: &[u8]) -> Result<(), MapsError>;
+    fn notes(&self) -> Result<Vec<Note>, MapsError>;
+    fn unnoted(&self) -> Result<Vec<Slot>, MapsError>;
     fn counters(&self) -> Result<KernelCounters, MapsError>;
 }
 
@@ -48,6 +51,18 @@ impl Kernel for Maps {
 
     fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError> {
         self.release(slot, cgroup)
+    }
+
+    fn note(&mut self, slot: Slot, text: &[u8]) -> Result<(), MapsError> {
+        self.note(slot, text)
+    }
+
+    fn notes(&self) -> Result<Vec<Note>, MapsError> {
+        self.notes()
+    }
+
+    fn unnoted(&self) -> Result<Vec<Slot>, MapsError> {
+        self.unnoted()
     }
 
     fn counters(&self) -> Result<KernelCounters, MapsError> {
@@ -82,6 +97,8 @@ pub mod double {
         pub refuse_install: bool,
         /// Refuses every label.
         pub refuse_label: bool,
+        /// Notes of slots.
+        pub notes: Vec<Note>,
         /// Answer of `counters`.
         pub counters: KernelCounters,
         last: u32,
@@ -138,8 +155,30 @@ pub mod double {
             self.with(|state| {
                 state.slots.retain(|held| *held != slot);
                 state.cgroups.retain(|(_, held)| *held != slot);
+                state.notes.retain(|note| note.slot != slot);
             });
             Ok(())
+        }
+
+        fn note(&mut self, slot: Slot, text: &[u8]) -> Result<(), MapsError> {
+            self.with(|state| {
+                let last = state.installed.iter().rfind(|(installed, _)| *installed == slot);
+                let generation = last.map_or(0, |(_, generation)| *generation);
+                state.notes.retain(|note| note.slot != slot);
+                state.notes.push(Note { slot, generation, text: text.to_vec() });
+            });
+            Ok(())
+        }
+
+        fn notes(&self) -> Result<Vec<Note>, MapsError> {
+            Ok(self.with(|state| state.notes.clone()))
+        }
+
+        fn unnoted(&self) -> Result<Vec<Slot>, MapsError> {
+            self.with(|state| {
+                let noted: Vec<_> = state.notes.iter().map(|note| note.slot).collect();
+                Ok(state.slots.iter().copied().filter(|slot| !noted.contains(slot)).collect())
+            })
         }
 
         fn counters(&self) -> Result<KernelCounters, MapsError> {

@@ -7,6 +7,7 @@
 //! are `sets.rs`'s.
 
 mod container;
+mod recovery;
 mod sets;
 #[cfg(test)]
 mod tests;
@@ -22,9 +23,12 @@ use policy_model::RulePath;
 use tokio::sync::{oneshot, watch};
 
 use container::{Container, Registration, in_force};
+pub use recovery::Recovered;
 pub use sets::same_container;
 
-use super::{Arrival, Command, ContainerView, Kernel, Permit, Refusal, State, Verdict, View};
+use super::{
+    Arrival, Command, ContainerView, Kernel, Permit, Refusal, RootError, State, Verdict, View,
+};
 use crate::{
     apply::{Accepted, ApplyError, Place, put_into_force},
     containers::{Cgroup, ContainerId, Init, InspectError, Role, Root, cgroup::CgroupError},
@@ -89,7 +93,9 @@ impl<K: Kernel> Owner<K> {
                 let removed = self.remove(&target);
                 self.answer(reply, removed);
             }
+            Command::Root(id, reply) => return drop(reply.send(self.root(&id))),
             Command::Counters(reply) => return drop(reply.send(self.kernel.counters())),
+            Command::Recovered(reply) => return drop(reply.send(self.recovered())),
         }
         self.publish();
     }
@@ -193,6 +199,8 @@ impl<K: Kernel> Owner<K> {
                 container.registration = Some(registration);
                 container.under(set, residues);
                 container.state = State::Registered;
+                self.note(id);
+                let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
                 let target = container.role.target();
                 let generation = set.rules.generation.0;
                 tracing::info!(container = %id, %target, generation, "registered");
@@ -225,7 +233,7 @@ impl<K: Kernel> Owner<K> {
         let root = Root::open(&init, rootfs.as_ref())?;
         let cgroup = own_cgroup(&init)?;
         let slot = self.kernel.allocate()?;
-        let registration = Registration { slot, root, cgroup };
+        let registration = Registration { slot, root: root.into(), cgroup };
         match self.fill(&registration, &init, set) {
             Ok(residues) => Ok((registration, residues)),
             Err(error) => {
@@ -253,6 +261,25 @@ impl<K: Kernel> Owner<K> {
         // A pid that ended meanwhile may have been another's when it was labelled.
         init.check_alive()?;
         Ok(residues)
+    }
+
+    /// For the agent after this one. Without the note that one gives the container up, which denies
+    /// it everything: worth an error, but no reason to stop it now.
+    fn note(&mut self, id: &ContainerId) {
+        let Some(container) = self.containers.get(id) else { return };
+        let Some((slot, facts)) = container.facts(id) else { return };
+        let noted = match facts.encode() {
+            Ok(text) => self.kernel.note(slot, &text).map_err(|error| reason::of(&error)),
+            Err(error) => Err(reason::of(&error)),
+        };
+        if let Err(error) = noted {
+            tracing::error!(container = %id, error, "not noted for a takeover");
+        }
+    }
+
+    fn root(&self, id: &ContainerId) -> Result<Arc<Root>, RootError> {
+        let container = self.containers.get(id);
+        container.ok_or_else(|| RootError::Unknown(id.clone()))?.root(id)
     }
 
     fn release(&mut self, registration: &Registration) {

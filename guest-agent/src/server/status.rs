@@ -4,7 +4,13 @@
 use policy_model::wire::InvalidRuleSet;
 use tonic::{Code, Status};
 
-use crate::{apply::ApplyError, lower::LowerError, reason, registry::RemoveError};
+use crate::{
+    apply::ApplyError,
+    containers::InspectError,
+    lower::LowerError,
+    reason,
+    registry::{RemoveError, RootError},
+};
 
 pub(super) fn of_apply(error: &ApplyError) -> Status {
     Status::new(code_of(error), reason::of(error))
@@ -15,6 +21,18 @@ pub(super) fn of_remove(error: &RemoveError) -> Status {
         RemoveError::Unknown(_) => Status::not_found(error.to_string()),
         RemoveError::Apply(error) => of_apply(error),
     }
+}
+
+pub(super) fn of_root(error: &RootError) -> Status {
+    let code = match error {
+        RootError::Unknown(_) => Code::NotFound,
+        RootError::Over { .. } | RootError::Inspect(InspectError::Gone(_)) => {
+            Code::FailedPrecondition
+        }
+        RootError::Inspect(_) => Code::Internal,
+        RootError::Stopped(_) => Code::Unavailable,
+    };
+    Status::new(code, reason::of(error))
 }
 
 fn code_of(error: &ApplyError) -> Code {

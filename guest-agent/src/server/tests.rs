@@ -45,7 +45,10 @@ async fn rig(posture: Posture) -> Rig {
     // No ring ever comes: subscribers are served all the same.
     let (_, ring) = tokio::sync::oneshot::channel();
     tokio::spawn(collector.run(ring));
-    let service = GuestService { registry: registry.clone(), posture: watched, events, shutdown };
+    let questions = Questions::default();
+    let registry_of = registry.clone();
+    let service =
+        GuestService { registry: registry_of, posture: watched, events, questions, shutdown };
     tokio::spawn(serve(service, Listener::unix(&socket).unwrap(), pending()));
     let channel = connect(&socket).await;
     Rig { registry, kernel, posture, ends, channel, _directory: directory }
@@ -68,6 +71,14 @@ impl Rig {
     async fn apply(&self, rules: &RuleSet) -> Result<Applied, Status> {
         let payload = wire::encode(rules);
         self.send(Envelope { payload, signatures: Vec::new() }.encode_to_vec()).await
+    }
+
+    /// Path, size and link text of what is found.
+    async fn index(&self, id: &str, names: &[&str]) -> Result<Vec<(String, u64, String)>, Status> {
+        let names = names.iter().map(ToString::to_string).collect();
+        let request = IndexRequest { container_id: id.into(), names };
+        let entries = self.client().index(request).await?.into_inner();
+        within(entries.map(|entry| entry.map(|it| (it.path, it.size, it.link))).collect()).await
     }
 
     async fn send(&self, bytes: Vec<u8>) -> Result<Applied, Status> {
@@ -114,8 +125,6 @@ async fn errors_carry_the_code_of_whose_fault_they_are() {
     assert_eq!(rig.client().remove(unknown).await.unwrap_err().code(), Code::NotFound);
     let missing = RemoveRequest { target: None };
     assert_eq!(rig.client().remove(missing).await.unwrap_err().code(), Code::InvalidArgument);
-    let index = rig.client().index(IndexRequest::default()).await.unwrap_err();
-    assert_eq!(index.code(), Code::Unimplemented);
     let known = RemoveRequest { target: Some(target().into()) };
     rig.client().remove(known).await.unwrap();
 }
@@ -145,6 +154,44 @@ async fn containers_of_now_come_first_then_changes() {
     assert_eq!(within(changes.message()).await.unwrap().unwrap().state(), ContainerState::Exited);
     rig.ends.send_replace(true);
     assert!(within(changes.message()).await.unwrap().is_none(), "streams end with the agent");
+}
+
+#[tokio::test]
+async fn files_are_looked_up_while_the_container_waits_and_while_it_runs() {
+    let rig = rig(Posture::Enforcing).await;
+    let directory = tempfile::tempdir().unwrap();
+    let root = fs::canonicalize(directory.path()).unwrap();
+    fs::create_dir_all(root.join("usr/bin")).unwrap();
+    fs::write(root.join("usr/bin/apt"), "12345").unwrap();
+    std::os::unix::fs::symlink("usr/bin", root.join("bin")).unwrap();
+    let process = Waiting::spawn();
+    let rootfs = Some(policy_model::RulePath::new(root.to_str().unwrap()).unwrap());
+    let arrival = crate::registry::Arrival { rootfs, ..arrival("c1", &process) };
+    let mut verdict = rig.registry.announce(arrival).await.unwrap();
+    let found =
+        [("/usr/bin/apt".to_owned(), 5, String::new()), ("/bin".into(), 7, "usr/bin".into())];
+    assert_eq!(rig.index("c1", &["/usr/bin/apt", "/bin/apt", "/etc/passwd"]).await.unwrap(), found);
+    assert!(verdict.try_recv().is_err(), "it waits");
+    rig.apply(&rules(1)).await.unwrap();
+    rig.registry.started(crate::fixtures::id("c1")).await.unwrap().unwrap();
+    assert_eq!(rig.index("c1", &["apt"]).await.unwrap(), found);
+}
+
+#[tokio::test]
+async fn questions_that_have_no_answer_are_refused_by_code() {
+    let rig = rig(Posture::Enforcing).await;
+    let code = async |id: &str, name: &str| rig.index(id, &[name]).await.unwrap_err().code();
+    assert_eq!(code("c1", "apt").await, Code::NotFound);
+    assert_eq!(code("../c1", "apt").await, Code::InvalidArgument);
+    let mut process = Waiting::spawn();
+    let _verdict = rig.registry.announce(arrival("c1", &process)).await.unwrap();
+    assert_eq!(code("c1", "/usr/../etc").await, Code::InvalidArgument);
+    process.end();
+    assert_eq!(code("c1", "apt").await, Code::FailedPrecondition);
+    rig.registry.give_up(crate::fixtures::id("c1"), false).await.unwrap();
+    assert_eq!(code("c1", "apt").await, Code::FailedPrecondition);
+    rig.posture.send_replace(Posture::Starting);
+    assert_eq!(code("c1", "apt").await, Code::Unavailable);
 }
 
 #[tokio::test]

@@ -111,12 +111,65 @@ fn what_is_not_understood_is_an_error_not_a_gap() {
 }
 
 #[test]
+fn a_device_that_the_kernel_cannot_have_is_no_other_one() {
+    for device in ["4096:0", "0:1048576", "4294967295:4294967295", "+1:", "1"] {
+        let line = format!("36 35 {device} / / rw - ext3 /dev/r rw");
+        assert!(matches!(parse(line.as_bytes()), Err(InvalidMountInfo::Line(_))), "{device}");
+    }
+}
+
+/// As many mounts as the kernel allows in a namespace by default.
+const MOST: usize = 100_000;
+
+#[test]
+fn a_text_that_is_longer_than_the_kernels_most_is_refused() {
+    assert_eq!(parse(&vec![b'\n'; MAX_TEXT_BYTES + 1]), Err(InvalidMountInfo::TooLong));
+}
+
+#[test]
+fn as_many_mounts_side_by_side_as_the_kernel_allows_take_no_square_of_time() {
+    let line = |number| format!("{} 30 0:41 / /m{number} rw - tmpfs t rw\n", number + 31);
+    let lines: String = (0..MOST).map(line).collect();
+    let text = format!("30 29 0:40 / / rw - o o rw\n{lines}");
+    assert_eq!(seen(&text, None).len(), MOST + 1);
+}
+
+#[test]
+fn as_many_mounts_upon_each_other_as_the_kernel_allows_take_no_square_of_time() {
+    let line = |number| format!("{} {} 0:41 / / rw - tmpfs t rw\n", number + 1, number);
+    let text: String = (1..=MOST).rev().map(line).collect();
+    assert_eq!(seen(&text, None).len(), MOST);
+}
+
+#[test]
 fn the_mounts_of_this_process_are_understood() {
     let lines = parse(&std::fs::read("/proc/self/mountinfo").unwrap()).unwrap();
     assert_eq!(below(&lines, None).unwrap()[0].point, RulePath::root());
 }
 
+/// What [`hidden_points`] says, by its definition.
+fn is_hidden(line: &MountLine, siblings: &[&MountLine]) -> bool {
+    let above =
+        |other: &&MountLine| strip(&line.point, &other.point).is_some_and(|rest| !rest.is_empty());
+    siblings.iter().any(above)
+}
+
 proptest! {
+    #[test]
+    fn hidden_is_what_lies_below_a_sibling(
+        points in proptest::collection::vec("/|(/[ab-]{1,2}){1,4}", 0..12),
+    ) {
+        let line = |point: String| MountLine {
+            id: 2, parent: 1, dev: 1, root: "/".into(), point, fs_type: "tmpfs".into(),
+        };
+        let lines: Vec<_> = points.into_iter().map(line).collect();
+        let siblings: Vec<_> = lines.iter().collect();
+        let hidden = hidden_points(&siblings);
+        for line in &siblings {
+            prop_assert_eq!(hidden.contains(&*line.point), is_hidden(line, &siblings), "{}", line.point);
+        }
+    }
+
     #[test]
     fn no_text_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         if let Ok(lines) = parse(&bytes) {

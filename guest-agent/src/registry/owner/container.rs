@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One container: what is known of it, and what that allows. It makes no system call but to ask
-//! whether its process lives.
+//! whether its process lives, and to open its root.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
     apply::Accepted,
     containers::{Cgroup, ContainerId, Init, Role, Root},
     maps::{Residue, Slot},
-    registry::{ContainerView, InForce, Permit, Refusal, State, Verdict},
+    registry::{ContainerView, InForce, Permit, Refusal, RootError, State, Verdict, note::Facts},
 };
 
 /// A container that the runtime has not removed.
@@ -31,7 +31,7 @@ pub(super) struct Container {
 /// What a container has in the kernel.
 pub(super) struct Registration {
     pub(super) slot: Slot,
-    pub(super) root: Root,
+    pub(super) root: Arc<Root>,
     pub(super) cgroup: Option<Cgroup>,
 }
 
@@ -80,6 +80,31 @@ impl Container {
             }),
             State::Waiting | State::Exited | State::Refused => None,
         }
+    }
+
+    /// Until it is registered its root is opened anew each time: the runtime may still mount it.
+    pub(super) fn root(&self, id: &ContainerId) -> Result<Arc<Root>, RootError> {
+        match (self.state, &self.registration) {
+            (State::Waiting, _) => Ok(Root::open(&self.init, self.rootfs.as_ref())?.into()),
+            (State::Registered | State::Started, Some(registration)) => {
+                Ok(Arc::clone(&registration.root))
+            }
+            (state, _) => Err(RootError::Over { id: id.clone(), state }),
+        }
+    }
+
+    /// What the next agent must know; nothing of a container that is not registered.
+    pub(super) fn facts<'a>(&'a self, id: &'a ContainerId) -> Option<(Slot, Facts<'a>)> {
+        let registration = self.registration.as_ref()?;
+        let facts = Facts {
+            id,
+            role: &self.role,
+            init: &self.init,
+            rootfs: self.rootfs.as_ref(),
+            cgroup: registration.cgroup.as_ref(),
+            in_force: self.in_force?,
+        };
+        Some((registration.slot, facts))
     }
 
     pub(super) fn number(&self) -> Option<u32> {

@@ -83,6 +83,7 @@ impl<K: Kernel> Owner<K> {
             Ok(residues) => {
                 container.under(set, residues);
                 tracing::info!(container = %id, generation = set.rules.generation.0, "applied");
+                self.note(id);
                 Ok(())
             }
             // Its mounts went with it; whoever is left in it keeps the set before.

@@ -240,3 +240,70 @@ fn containers_that_are_over_make_room_and_the_rest_do_not() {
     assert!(later.try_recv().is_err(), "it waits");
     assert_eq!(owner.view().containers.len(), MAX_CONTAINERS);
 }
+
+/// What the next agent makes of the same kernel.
+fn next_owner(kernel: &KernelDouble) -> Owner<KernelDouble> {
+    let mut next = Owner::new(kernel.clone(), watch::Sender::default());
+    next.recover();
+    next
+}
+
+#[test]
+fn the_next_agent_takes_over_what_runs() {
+    let (mut owner, kernel) = owner();
+    let process = Waiting::spawn();
+    let _verdict = announce(&mut owner, arrival("c1", &process));
+    owner.apply(accepted(rules(3))).unwrap();
+    let before = owner.view().containers;
+    drop(owner);
+    let mut next = next_owner(&kernel);
+    let after = next.view().containers;
+    assert_eq!((&after[0].id, &after[0].target), (&before[0].id, &before[0].target));
+    assert_eq!((after[0].slot, after[0].in_force), (before[0].slot, before[0].in_force));
+    assert_eq!(next.recovered().len(), 1);
+    assert!(next.apply(accepted(rules(4))).unwrap().bound);
+}
+
+#[test]
+fn a_set_that_was_switched_to_but_not_noted_is_no_set_that_a_relay_knows() {
+    let (mut owner, kernel) = owner();
+    let process = Waiting::spawn();
+    let _verdict = announce(&mut owner, arrival("c1", &process));
+    owner.apply(accepted(rules(3))).unwrap();
+    kernel.with(|state| state.notes[0].generation = 4);
+    let in_force = next_owner(&kernel).view().containers[0].in_force.unwrap();
+    assert_eq!(in_force.generation, Generation(4));
+    assert_eq!(in_force.digest, policy_model::Digest::default());
+}
+
+#[test]
+fn the_next_agent_gives_up_what_ended_and_what_never_began() {
+    let (mut owner, kernel) = owner();
+    let mut process = Waiting::spawn();
+    let _verdict = announce(&mut owner, arrival("c1", &process));
+    owner.apply(accepted(rules(3))).unwrap();
+    kernel.clone().allocate().unwrap();
+    process.end();
+    // The cgroup of the test itself, which never empties, must not keep the slot.
+    kernel.with(|state| {
+        let mut note: serde_json::Value = serde_json::from_slice(&state.notes[0].text).unwrap();
+        note["cgroup"] = serde_json::Value::Null;
+        state.notes[0].text = serde_json::to_vec(&note).unwrap();
+    });
+    assert!(next_owner(&kernel).view().containers.is_empty());
+    kernel.with(|state| assert!(state.slots.is_empty()));
+}
+
+#[test]
+fn a_note_of_another_process_is_not_believed() {
+    let (mut owner, kernel) = owner();
+    let process = Waiting::spawn();
+    let _verdict = announce(&mut owner, arrival("c1", &process));
+    owner.apply(accepted(rules(3))).unwrap();
+    kernel.with(|state| {
+        let mut note: serde_json::Value = serde_json::from_slice(&state.notes[0].text).unwrap();
+        note["started"] = 1.into();
+        state.notes[0].text = serde_json::to_vec(&note).unwrap();
+    });
+    assert!(next_owner(&kernel).view().containers.is_empty());
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where events come from: the kernel's ring, and the numbers that outlive an agent.
+
+use std::mem::offset_of;
+
+use aya::maps::{Array, MapData, MapError, RingBuf};
+use guest_bpf::abi;
+
+/// Places in the map `journal`.
+const LAST: u32 = 0;
+const REPORTED_DROPS: u32 = 1;
+
+/// The ring, with what an agent that takes over must know of it.
+pub struct Source {
+    /// Records of the programs.
+    pub ring: RingBuf<MapData>,
+    /// Numbers that were given out.
+    pub numbers: Numbers,
+    /// Registration of the self-test: its denials are nobody's.
+    pub self_test: u32,
+}
+
+/// Numbers of events in a pinned map, so that they go on where the agent before stopped.
+pub struct Numbers(pub Array<MapData, u64>);
+
+// === impl Numbers ===
+
+impl Numbers {
+    /// Number of the last event, and the losses that were reported.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn load(&self) -> Result<(u64, u64), MapError> {
+        Ok((self.0.get(&LAST, 0)?, self.0.get(&REPORTED_DROPS, 0)?))
+    }
+
+    /// To be called before anybody sees the events: after a crash they count as lost, not as new.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn store(&mut self, last: u64, reported_drops: u64) -> Result<(), MapError> {
+        self.0.set(LAST, last, 0)?;
+        self.0.set(REPORTED_DROPS, reported_drops, 0)
+    }
+}
+
+/// Registration that a record is about.
+pub(super) fn container_of(record: &[u8]) -> Option<u32> {
+    let at = offset_of!(abi::Event, container);
+    let number = record.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_ne_bytes(number))
+}

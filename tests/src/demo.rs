@@ -17,6 +17,7 @@ use crate::{
     kernel,
     node::{Node, NodeConfig},
     rootfs::{Rootfs, Running, debian_disks},
+    tools,
     vm::{KernelChoice, Output, host_program, static_program},
 };
 
@@ -87,6 +88,7 @@ fn prepare(tell: &Narrator, kernel: KernelChoice) -> Result<()> {
     }
     static_program("guest-agent", "kadapter-agent")?;
     host_program("host-relay", "kadapter-relay")?;
+    tools::vhost_device_vsock()?;
     debian_disks()?;
     Ok(())
 }

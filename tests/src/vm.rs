@@ -147,8 +147,9 @@ impl Vm {
         let logs = places::log_directory(&logs, &config.name)?;
         let sockets = Sockets { vhost: scratch.join("vh.sock"), hybrid: scratch.join("v.sock") };
 
-        let deadline = Instant::now() + config.boot_limit;
         let device = start_device(&sockets, &logs)?;
+        // From here on: what was not in the cache took its own time.
+        let deadline = Instant::now() + config.boot_limit;
         let cmdline = command_line(&kernel, &config.cmdline);
         let image = Image { kernel: &kernel.image, initrd: &initrd, cmdline: &cmdline };
         let machine = qemu::machine(config, &image, &sockets);

@@ -3,22 +3,20 @@
 
 /* Records an inode that the agent opens. On an overlay this runs for the overlay's inode and for
  * the layer's, which is the one that keeps its number. */
-static __always_inline bool record_identity(struct file *file)
+static __always_inline void record_identity(struct file *file)
 {
-	__u32 thread = bpf_get_current_pid_tgid();
-	struct abi_probe *probe = bpf_map_lookup_elem(&probes, &thread);
+	__u32 zero = 0, class_id;
+	struct abi_probe *probe = bpf_map_lookup_elem(&probes, &zero);
 	struct abi_inode_key key;
-	__u32 class_id;
 
-	if (!probe)
-		return false;
+	if (!probe || !probe->thread || probe->thread != (__u32)bpf_get_current_pid_tgid())
+		return;
 	inode_key(BPF_CORE_READ(file, f_inode), probe->set, &key);
 	class_id = probe->class_id;
 	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
 		probe->failed++;
 	else
 		probe->seen++;
-	return true;
 }
 
 /* A program that is blocked by identity is stopped as soon as execve opens it: this is where a

@@ -147,8 +147,10 @@ struct abi_label {
 	__u8 pad[3];
 };
 
-/* Value of `probes`, keyed by the thread that opens a file to hold it by identity. */
+/* The only value of `probes`: what the inodes that a thread of the agent opens now are to be
+ * recorded as. */
 struct abi_probe {
+	__u32 thread; /* 0 = none */
 	__u32 set;
 	__u32 class_id;
 	__u32 seen;   /* inodes recorded */
@@ -215,7 +217,7 @@ _Static_assert(sizeof(struct abi_decision_key) == 16, "abi_decision_key");
 _Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");
 _Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
 _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
-_Static_assert(sizeof(struct abi_probe) == 16, "abi_probe");
+_Static_assert(sizeof(struct abi_probe) == 20, "abi_probe");
 _Static_assert(sizeof(struct abi_label) == 24, "abi_label");
 _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
 _Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");

@@ -38,8 +38,7 @@ static __always_inline int read_renames(__u32 *renames)
 
 static __always_inline bool has_one_name(struct inode *inode)
 {
-	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFDIR ||
-	       BPF_CORE_READ(inode, i_nlink) == 1;
+	return (inode->i_mode & S_IFMT) == S_IFDIR || inode->i_nlink == 1;
 }
 
 /* include/uapi/linux/magic.h: file systems whose names change only under rename_lock. */

@@ -83,11 +83,11 @@ struct {
 	__type(value, struct abi_label);
 } labels SEC(".maps");
 
-/* thread -> what the inodes that it opens are to be recorded as. Written by the agent around one
- * open(2), counted up by file_open. */
+/* Written by the agent around one open(2), counted up by file_open. An array, because every open of
+ * the guest looks here. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct abi_probe);
 } probes SEC(".maps");

@@ -143,6 +143,7 @@ pub struct Label {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Probe {
+    pub thread: u32,
     pub set: u32,
     pub class_id: u32,
     pub seen: u32,

@@ -110,11 +110,11 @@ impl Maps {
         let failed_to =
             |reason: String| InstallError::Identity { path: target.path.to_string(), reason };
         let thread = gettid().as_raw().cast_unsigned();
-        let probe = abi::Probe { set, class_id: class, seen: 0, failed: 0 };
-        self.probes.insert(thread, probe, 0).map_err(failed("announcing an open"))?;
+        let probe = abi::Probe { thread, set, class_id: class, seen: 0, failed: 0 };
+        self.probes.set(0, probe, 0).map_err(failed("announcing an open"))?;
         let opened = reopen(&target.found);
-        let probe = self.probes.get(&thread, 0).map_err(failed("reading what an open showed"));
-        self.probes.remove(&thread).map_err(failed("ending an open"))?;
+        let probe = self.probes.get(&0, 0).map_err(failed("reading what an open showed"));
+        self.end_probe()?;
         let (probe, file) = (probe?, opened.map_err(|error| failed_to(error.to_string()))?);
         if probe.seen == 0 || probe.failed > 0 {
             let abi::Probe { seen, failed, .. } = probe;
@@ -122,6 +122,11 @@ impl Maps {
         }
         target.file = Some(file);
         Ok(())
+    }
+
+    /// From now on what the agent opens is nobody's identity.
+    pub(super) fn end_probe(&mut self) -> Result<(), MapsError> {
+        self.probes.set(0, abi::Probe::default(), 0).map_err(failed("ending an open"))
     }
 
     pub(super) fn erase_identities(&mut self, set: u32) -> Result<(), MapsError> {

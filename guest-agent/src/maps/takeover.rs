@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path};
 use aya::maps::{Array, Map, MapData, MapError};
 use guest_bpf::{abi, hash::HashKey};
 
-use super::{Maps, MapsError, Slot, failed, ignore_absent, install::Installed};
+use super::{Maps, MapsError, Slot, failed, install::Installed};
 
 /// What an agent noted of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Maps {
         maps.hash_key = HashKey(settings.hash_key);
         maps.find_slots()?;
         maps.find_keys()?;
-        maps.clear_probes()?;
+        maps.end_probe()?;
         Ok(maps)
     }
 
@@ -141,14 +141,6 @@ impl Maps {
         for stray in found.into_values() {
             self.last_set = self.last_set.max(stray.set);
             self.erase(stray)?;
-        }
-        Ok(())
-    }
-
-    fn clear_probes(&mut self) -> Result<(), MapsError> {
-        let announced: Vec<u32> = self.probes.keys().filter_map(Result::ok).collect();
-        for thread in announced {
-            ignore_absent(self.probes.remove(&thread)).map_err(failed("ending an open"))?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 use std::{ffi::OsString, num::ParseIntError, path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use session_tls::Fingerprint;
 
 /// Kadapter's agent in a guest.
 #[derive(Debug, Parser)]
@@ -43,6 +44,17 @@ pub struct RunArgs {
     /// Serve the relay here instead of on vsock, for tests: unix:/path.
     #[arg(long, env = "KADAPTER_LISTEN", value_parser = unix_address)]
     pub listen: Option<PathBuf>,
+    /// Key of a relay that is obeyed: SHA-256 of its public key, in hexadecimal or base64, as
+    /// `kadapter-relay pin` prints it; two while keys are rotated. If none is given, those of
+    /// `kadapter.relay_key=` on the kernel's command line.
+    #[arg(long, env = "KADAPTER_RELAY_KEY", value_delimiter = ',', value_name = "PIN")]
+    pub relay_key: Vec<Fingerprint>,
+    /// Where the guest's own key is kept, in memory: relays know the guest by it until it reboots.
+    #[arg(long, env = "KADAPTER_GUEST_KEY", default_value = "/run/kadapter/guest.key")]
+    pub guest_key: PathBuf,
+    /// Obey whoever reaches the port, without TLS. For tests only.
+    #[arg(long, env = "KADAPTER_INSECURE_NO_TLS", conflicts_with = "relay_key")]
+    pub insecure_no_tls: bool,
     /// UNIX socket on which the runtime reports containers.
     #[arg(long, env = "KADAPTER_LIFECYCLE_SOCKET", default_value = crate::lifecycle::SOCKET)]
     pub lifecycle_socket: PathBuf,
@@ -165,6 +177,17 @@ mod tests {
         assert_eq!(completed(&["agent"]), ["agent", "run"]);
         assert_eq!(completed(&["agent", "--pins", "/x"]), ["agent", "run", "--pins", "/x"]);
         assert_eq!(completed(&["agent", "--version"]), ["agent", "--version"]);
+    }
+
+    #[test]
+    fn relay_keys_are_fingerprints_and_exclude_doing_without() {
+        let pins = format!("--relay-key={},{}", "a".repeat(64), "b".repeat(64));
+        let parsed = |more: &[&str]| {
+            Args::try_parse_from([&["agent", "run", &pins], more].concat()).map(|args| args.command)
+        };
+        assert!(matches!(parsed(&[]), Ok(Command::Run(args)) if args.relay_key.len() == 2));
+        assert!(parsed(&["--relay-key", "x"]).is_err());
+        assert!(parsed(&["--insecure-no-tls"]).is_err());
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //!
 //! Rule sets flow in over vsock ([`server`]), are checked and put into force ([`apply`], [`lower`],
 //! [`maps`]) for containers that present themselves at the [`gate`]; decisions of the kernel flow
-//! out as [`events`]. It decides nothing itself: the programs of `guest-bpf` do, and they go on
-//! doing so when the agent is gone.
+//! out as [`events`], and what a container has under a name if the relay asks ([`files`]). It
+//! decides nothing itself: the programs of `guest-bpf` do, and they go on doing so when the agent
+//! is gone.
 
 pub mod apply;
 pub mod args;
@@ -26,3 +27,4 @@ pub mod reason;
 pub mod registry;
 pub mod run;
 pub mod server;
+pub mod trust;

@@ -9,7 +9,10 @@ pub mod self_test;
 
 use std::{fs, io, path::Path};
 
-use crate::{loader::LoadError, mounts::MountError, posture::self_test::SelfTestError, reason};
+use crate::{
+    loader::LoadError, mounts::MountError, posture::self_test::SelfTestError, reason,
+    trust::TrustError,
+};
 
 /// What the agent promises.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,9 @@ pub enum Unfit {
     /// The kernel tells nothing about its types.
     #[error("the kernel has no BTF: {BTF} is missing")]
     NoBtf,
+    /// There is nobody to obey.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The pins would not stay.
     #[error(transparent)]
     Mounts(#[from] MountError),
@@ -79,6 +85,13 @@ impl Unfit {
             Self::LsmList(_) => "build the guest kernel with CONFIG_SECURITYFS",
             Self::NoBpfLsm(_) => "boot the guest with `bpf` in lsm= and forbid pods to change it",
             Self::NoBtf => "build the guest kernel with CONFIG_DEBUG_INFO_BTF",
+            Self::Trust(TrustError::Read(_) | TrustError::Directory(_) | TrustError::Write(_)) => {
+                "make the directory of --guest-key writable, in memory and for root alone"
+            }
+            Self::Trust(_) => {
+                "boot the guest with `kadapter.relay_key=` and what `kadapter-relay pin` prints, \
+                 and forbid pods to change it"
+            }
             Self::Mounts(MountError::PrivateNamespace) => {
                 "start the agent without PrivateMounts and the like"
             }

@@ -3,9 +3,10 @@
 //!
 //! One thread loads the programs, proves them and then owns the registry; the rest are async
 //! tasks. If the programs cannot be loaded or proved, the agent stays and refuses: a guest without
-//! an agent would say less. Links and maps are pinned, so enforcement goes on after it.
+//! an agent would say less. So does one that no relay's key is configured for. Links and maps are
+//! pinned, so enforcement goes on after it.
 
-use std::{io::IsTerminal as _, path::PathBuf, thread, time::Duration};
+use std::{path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -26,7 +27,8 @@ use crate::{
     posture::{Posture, Unfit, check_kernel, self_test},
     reason,
     registry::{self, Inbox},
-    server::{self, GuestService, Listener, Questions},
+    server::{self, GuestService, ListenError, Listener, Questions},
+    trust::{self, Trust, TrustConfig, TrustError},
 };
 
 /// Workers of the runtime: a guest has one or two processors, and the work is waiting.
@@ -41,11 +43,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// If a socket cannot be opened or a part fails.
 pub fn run(args: RunArgs) -> anyhow::Result<()> {
     tracing_subscriber::registry()
-        .with(
-            tracing_subscriber::fmt::layer()
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_writer(std::io::stderr),
-        )
+        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
         .with(args.log.clone())
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -63,6 +61,9 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let RunArgs {
         vsock_port,
         listen,
+        relay_key: relay_keys,
+        guest_key,
+        insecure_no_tls,
         lifecycle_socket,
         pins,
         gate_deadline: deadline,
@@ -72,15 +73,16 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     } = args;
     let (ends, shutdown) = watch::channel(false);
     let stop = stop(ends)?;
-    let listener = match listen {
-        Some(path) => Listener::unix(&path),
-        None => Listener::vsock(vsock_port),
-    }?;
+    let (door, distrust) =
+        match trust::establish(TrustConfig { relay_keys, guest_key, insecure_no_tls }) {
+            Ok(trust) => (Some((open(listen, vsock_port)?, trust)), None),
+            Err(error) => (None, Some(error)),
+        };
     let socket = gate::bind(&lifecycle_socket)?;
     let (registry, inbox) = registry::channel();
     let (posture_now, posture) = watch::channel(Posture::Starting);
     let (source, source_later) = oneshot::channel();
-    let owner = KernelThread { pins, exempt_cgroup, posture: posture_now, source, inbox };
+    let owner = KernelThread { distrust, pins, exempt_cgroup, posture: posture_now, source, inbox };
     thread::Builder::new()
         .name("kernel".into())
         .spawn(|| owner.run())
@@ -90,7 +92,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     tokio::spawn(gate.clone().watch_recovered().instrument(tracing::info_span!("takeover")));
     let questions = Questions::default();
     let service = GuestService { registry, posture, events, questions, shutdown };
-    let serve = server::serve(service, listener, stop.clone().wait());
+    let serve = serve_relays(service, door, stop.clone());
     tokio::select! {
         result = stop.clone().unless(gate.serve(socket)) => result.context("the gate")?,
         result = collector.run(source_later).instrument(tracing::info_span!("events")) => {
@@ -103,8 +105,32 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where relays connect.
+fn open(listen: Option<PathBuf>, vsock_port: u32) -> Result<Listener, ListenError> {
+    match listen {
+        Some(path) => Listener::unix(&path),
+        None => Listener::vsock(vsock_port),
+    }
+}
+
+/// Serves nobody if there is nobody to trust.
+async fn serve_relays(
+    service: GuestService,
+    door: Option<(Listener, Trust)>,
+    stop: Stop,
+) -> Result<(), tonic::transport::Error> {
+    match door {
+        Some(door) => server::serve(service, door, stop.wait()).await,
+        None => {
+            stop.wait().await;
+            Ok(())
+        }
+    }
+}
+
 /// Everything that is done on the thread that owns the kernel's tables.
 struct KernelThread {
+    distrust: Option<TrustError>,
     pins: PathBuf,
     exempt_cgroup: Vec<String>,
     posture: watch::Sender<Posture>,
@@ -115,7 +141,7 @@ struct KernelThread {
 // === impl KernelThread ===
 
 impl KernelThread {
-    fn run(self) {
+    fn run(mut self) {
         match self.bring_up() {
             Ok((maps, source)) => {
                 tracing::info!("enforcing");
@@ -132,7 +158,10 @@ impl KernelThread {
         }
     }
 
-    fn bring_up(&self) -> Result<(Maps, Source), Unfit> {
+    fn bring_up(&mut self) -> Result<(Maps, Source), Unfit> {
+        if let Some(error) = self.distrust.take() {
+            return Err(error.into());
+        }
         mounts::prepare(&self.pins)?;
         check_kernel()?;
         let Loaded { mut maps, ring, journal, taken_over } = loader::load(&self.pins)?;

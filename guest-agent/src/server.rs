@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the agent offers to the relay of its node.
 //!
-//! Calls flow in over vsock from the host alone, messages flow out. Meaning is elsewhere: this
-//! module turns messages into calls of [`apply`], [`registry`](crate::registry) and
-//! [`events`](crate::events), and their errors into gRPC's codes. The channel is neither encrypted
-//! nor authenticated yet beyond the host's CID.
+//! Calls flow in over vsock, from the host alone and over TLS from a relay whose key is configured,
+//! one relay at a time; messages flow out. Meaning is elsewhere: this module turns messages into
+//! calls of [`apply`], [`registry`](crate::registry), [`events`](crate::events) and
+//! [`files`](crate::files), and their errors into gRPC's codes.
 
+mod admission;
 mod incoming;
 mod index;
 mod messages;
+mod session;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -27,12 +29,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Server, transport::server::Router};
 
-pub use incoming::{ListenError, Listener};
-
-use crate::{apply, events::Events, files::Query, posture::Posture, registry::Registry};
 use index::Question;
+use session::OneSession;
 
+pub use incoming::{ListenError, Listener};
 pub use index::Questions;
+
+use crate::{
+    apply, events::Events, files::Query, posture::Posture, registry::Registry, trust::Trust,
+};
 
 /// Bytes of an encoded envelope: the largest rule set, and room for a few signatures.
 const MAX_ENVELOPE_BYTES: usize = MAX_RULE_SET_BYTES + 64 * 1024;
@@ -74,14 +79,11 @@ pub struct GuestService {
 /// If the connection's machinery fails.
 pub async fn serve(
     service: GuestService,
-    listener: Listener,
+    (listener, trust): (Listener, Trust),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error> {
-    let router = router(service);
-    match listener {
-        Listener::Vsock(incoming) => router.serve_with_incoming_shutdown(incoming, shutdown).await,
-        Listener::Unix(incoming) => router.serve_with_incoming_shutdown(incoming, shutdown).await,
-    }
+    let relays = admission::admit(listener, trust);
+    router(service).serve_with_incoming_shutdown(relays, shutdown).await
 }
 
 fn router(service: GuestService) -> Router {
@@ -93,7 +95,7 @@ fn router(service: GuestService) -> Router {
         .max_concurrent_streams(MAX_CALLS)
         .timeout(CALL_TIMEOUT)
         .add_service(health)
-        .add_service(GuestServer::new(service));
+        .add_service(GuestServer::with_interceptor(service, OneSession::default()));
     with_reflection(router)
 }
 
@@ -257,16 +259,22 @@ impl GuestService {
 async fn collect(mut chunks: Streaming<Chunk>) -> Result<Vec<u8>, Status> {
     let mut envelope = Vec::new();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?.data;
-        if envelope.len() + chunk.len() > MAX_ENVELOPE_BYTES {
-            let most = MAX_ENVELOPE_BYTES;
-            return Err(Status::invalid_argument(format!(
-                "the envelope has more than {most} bytes"
-            )));
-        }
-        envelope.extend(chunk);
+        append_chunk(&mut envelope, chunk?)?;
     }
     Ok(envelope)
+}
+
+/// Adds the next chunk of an envelope.
+///
+/// # Errors
+/// If it would be longer than an envelope can be.
+pub fn append_chunk(envelope: &mut Vec<u8>, chunk: Chunk) -> Result<(), Status> {
+    if envelope.len() + chunk.data.len() > MAX_ENVELOPE_BYTES {
+        let most = MAX_ENVELOPE_BYTES;
+        return Err(Status::invalid_argument(format!("the envelope has more than {most} bytes")));
+    }
+    envelope.extend(chunk.data);
+    Ok(())
 }
 
 fn features() -> Vec<String> {

@@ -28,7 +28,13 @@ impl Drop for Process {
 
 /// An agent whose pins are in no bpffs: it never loads a program. Returns when it has said so.
 fn refusing_agent(directory: &Path) -> Process {
+    refusing(directory, &["--insecure-no-tls"], "bpffs")
+}
+
+/// An agent that refuses with a reason in which this occurs.
+fn refusing(directory: &Path, arguments: &[&str], why: &str) -> Process {
     let mut agent = Command::new(AGENT)
+        .args(arguments)
         .arg("--pins")
         .arg(directory.join("pins"))
         .arg("--lifecycle-socket")
@@ -40,7 +46,9 @@ fn refusing_agent(directory: &Path) -> Process {
     let log = BufReader::new(agent.stderr.take().unwrap());
     let agent = Process(agent);
     let mut lines = log.lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("refusing every container")), "it never said so");
+    let refusal = lines.find(|line| line.contains("refusing every container"));
+    let refusal = refusal.expect("it never said so");
+    assert!(refusal.contains(why), "{refusal}");
     // Somebody must read on, or the agent would stop at a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
     agent
@@ -81,6 +89,24 @@ fn where_nothing_is_enforced_a_container_is_killed_and_told_why() {
     assert_eq!(status.code(), Some(1));
     assert!(said.contains("the container is refused"), "{said}");
     assert_eq!(container.0.wait().unwrap().signal(), Some(SIGKILL));
+}
+
+#[test]
+fn an_agent_without_a_relays_key_refuses_with_the_remedy_and_serves_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let _agent = refusing(directory.path(), &[], "boot the guest with `kadapter.relay_key=`");
+    assert!(!directory.path().join("guest.sock").exists());
+    assert!(directory.path().join("run/agent.sock").exists());
+}
+
+#[test]
+fn an_agent_that_cannot_keep_its_key_refuses() {
+    let directory = tempfile::tempdir().unwrap();
+    let pin = format!("--relay-key={}", "a".repeat(64));
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let key = format!("--guest-key={}/guest.key", file.display());
+    let _agent = refusing(directory.path(), &[&pin, &key], "--guest-key");
 }
 
 #[test]

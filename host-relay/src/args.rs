@@ -31,6 +31,19 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", env = "KADAPTER_SANDBOX", value_delimiter = ',')]
     pub sandbox: Vec<Address>,
 
+    /// The relay's private key in PEM, as `keygen` writes it; guests know it by its pin.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KADAPTER_KEY",
+        required_unless_present = "insecure_no_tls"
+    )]
+    pub key: Option<PathBuf>,
+
+    /// Speak with guests in the clear, and believe whoever answers. For tests only.
+    #[arg(long, env = "KADAPTER_INSECURE_NO_TLS", conflicts_with = "key")]
+    pub insecure_no_tls: bool,
+
     /// Socket of the relay's own gRPC service.
     #[arg(
         long,
@@ -83,6 +96,17 @@ pub enum Command {
         /// The directory.
         dir: PathBuf,
     },
+    /// Make a key for this relay, and print its pin: `kadapter.relay_key=PIN` on the command line
+    /// of a guest's kernel lets the relay in.
+    Keygen {
+        /// Written with mode 0600; must not exist.
+        file: PathBuf,
+    },
+    /// Print the pin of a key.
+    Pin {
+        /// The key.
+        file: PathBuf,
+    },
     /// Print a completion script.
     Completions {
         /// For this shell.
@@ -116,6 +140,8 @@ impl Args {
             command: _,
             policy_dir,
             sandbox,
+            key,
+            insecure_no_tls: _,
             api,
             events,
             default_file_posture: file,
@@ -130,6 +156,7 @@ impl Args {
         Ok(Config {
             policy_dir: policy_dir.ok_or(MissingPolicyDir)?,
             sandboxes: sandbox,
+            key,
             api,
             events: events.map(|path| match path.as_os_str().as_encoded_bytes() {
                 b"-" => EventsTo::Stdout,
@@ -175,13 +202,31 @@ mod tests {
     #[test]
     fn running_needs_a_policy_directory_and_subcommands_do_not() {
         assert!(parsed(&[]).is_err());
-        assert!(parsed(&["check", "dir"]).is_ok());
+        assert!(parsed(&["check", "dir"]).is_ok() && parsed(&["keygen", "file"]).is_ok());
         assert!(parsed(&["completions", "bash"]).is_ok());
     }
 
     #[test]
+    fn running_needs_a_key_or_the_word_to_do_without() {
+        let with = |more: &[&str]| parsed(&[&["--policy-dir", "d"], more].concat());
+        assert!(with(&[]).is_err());
+        assert!(with(&["--key", "k", "--insecure-no-tls"]).is_err());
+        let key = with(&["--key", "k"]).unwrap().config().unwrap().key;
+        assert_eq!(key, Some("k".into()));
+        assert_eq!(with(&["--insecure-no-tls"]).unwrap().config().unwrap().key, None);
+    }
+
+    #[test]
     fn programs_follow_the_file_posture() {
-        let args = ["--policy-dir", "d", "--default-file-posture", "block", "--events", "-"];
+        let args = [
+            "--insecure-no-tls",
+            "--policy-dir",
+            "d",
+            "--default-file-posture",
+            "block",
+            "--events",
+            "-",
+        ];
         let config = parsed(&args).unwrap().config().unwrap();
         assert_eq!(config.defaults.postures.process, Posture::Block);
         assert_eq!(config.defaults.postures.dns, Posture::Audit);
@@ -190,7 +235,7 @@ mod tests {
 
     #[test]
     fn addresses_and_levels_are_checked() {
-        let with = |option, value| parsed(&["--policy-dir", "d", option, value]);
+        let with = |option, value| parsed(&["--policy-dir", "d", "--key", "k", option, value]);
         assert_eq!(with("--sandbox", "vsock://3").unwrap().sandbox.len(), 1);
         for (option, value) in [
             ("--sandbox", "3"),

@@ -12,6 +12,7 @@ pub mod args;
 pub mod check;
 pub mod events;
 pub mod index;
+pub mod key;
 pub mod log;
 pub mod pipeline;
 pub mod push;

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use host_relay::{
     args::{Args, Command, completions},
-    check, log, relay,
+    check, key, log, relay,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,6 +20,8 @@ fn main() -> anyhow::Result<ExitCode> {
     match args.command {
         Some(Command::Completions { shell }) => io::stdout().write_all(&completions(shell))?,
         Some(Command::Check { dir }) => return Ok(check::run(&dir)?),
+        Some(Command::Keygen { file }) => writeln!(io::stdout(), "{}", key::generate(&file)?)?,
+        Some(Command::Pin { file }) => writeln!(io::stdout(), "{}", key::pin(&file)?)?,
         None => serve(args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,11 +8,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use session_tls::{ReadKeyError, read};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -29,6 +30,7 @@ use crate::{
     session::{self, Session},
     status::{SandboxView, SandboxViews, Views},
     stop::StopSender,
+    transport::Identity,
     watch::{Batch, PolicyDir, WatchError},
 };
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub policy_dir: PathBuf,
     /// Guests.
     pub sandboxes: Vec<Address>,
+    /// The relay's private key; none to speak with guests in the clear, in tests.
+    pub key: Option<PathBuf>,
     /// Socket of the API.
     pub api: PathBuf,
     /// Where events are written; none for nowhere.
@@ -74,6 +78,9 @@ pub enum RunError {
     /// The file of events.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// The relay's key.
+    #[error(transparent)]
+    Key(#[from] ReadKeyError),
     /// A task that never ends has ended.
     #[error("{0} ended; see the log")]
     Ended(&'static str),
@@ -89,7 +96,8 @@ struct Tasks {
 /// # Errors
 /// If it cannot start, or cannot go on.
 pub async fn run(config: Config, stopped: impl Future<Output = ()>) -> Result<(), RunError> {
-    let Config { policy_dir, sandboxes, api, events, defaults } = config;
+    let Config { policy_dir, sandboxes, key, api, events, defaults } = config;
+    let identity = identity(key.as_deref())?;
     let listener = Listener::bind(&api)?;
     let sink = match events {
         Some(EventsTo::Stdout) => Some(Sink::stdout()?),
@@ -102,7 +110,7 @@ pub async fn run(config: Config, stopped: impl Future<Output = ()>) -> Result<()
     let directory = PolicyDir::follow(&policy_dir, batches)?;
 
     let mut tasks = Tasks::new();
-    let views = tasks.spawn_sessions(sandboxes, &hub, (batches_out, defaults));
+    let views = tasks.spawn_sessions((sandboxes, identity), &hub, (batches_out, defaults));
     tasks.spawn_api(listener, views, hub);
     info!(api = %api.display(), policies = %policy_dir.display(), "running");
 
@@ -124,6 +132,16 @@ pub async fn run(config: Config, stopped: impl Future<Output = ()>) -> Result<()
     outcome
 }
 
+fn identity(key: Option<&Path>) -> Result<Option<Identity>, ReadKeyError> {
+    let Some(path) = key else {
+        warn!("--insecure-no-tls: whoever answers for a guest is believed; for tests only");
+        return Ok(None);
+    };
+    let key = read(path)?;
+    info!(pin = %key.fingerprint(), "this relay's key");
+    Ok(Some(Identity::new(&key)))
+}
+
 // === impl Tasks ===
 
 impl Tasks {
@@ -133,7 +151,7 @@ impl Tasks {
 
     fn spawn_sessions(
         &mut self,
-        sandboxes: Vec<Address>,
+        (sandboxes, identity): (Vec<Address>, Option<Identity>),
         hub: &Hub,
         (batches, defaults): (mpsc::Receiver<Batch>, Defaults),
     ) -> Views {
@@ -149,6 +167,7 @@ impl Tasks {
                 .push(SandboxViews { session: view.subscribe(), desired: desired.subscribe() });
             let session = Session {
                 address: address.clone(),
+                identity: identity.clone(),
                 desired: desired.subscribe(),
                 containers: containers.clone(),
                 view,

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The session with one guest: one task for as long as the sandbox exists.
 //!
-//! Owns the connection, the ledger of what the guest has, and the last event seen. The desired
-//! state flows in through a watch channel; lists of containers go to the reconciler, reports to the
-//! hub, the view to the API. A session never ends by itself: when the guest goes away (EOF) it dials
-//! again, with a jittered and capped back-off that begins anew after each success.
+//! Owns the connection, the ledger of what the guest has, the key that the guest showed first, and
+//! the last event seen. The desired state flows in through a watch channel; lists of containers go
+//! to the reconciler, reports to the hub, the view to the API. A session never ends by itself: when
+//! the guest goes away (EOF) it dials again, with a jittered and capped back-off that begins anew
+//! after each success.
 
 mod connection;
 mod guest_events;
+mod memory;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,14 +18,16 @@ use kadapter_proto::guest::v1::{HandshakeReply, HandshakeRequest, guest_client::
 use policy_model::eval::SUPPORTED;
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status, transport::Channel};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
+
+use memory::{ChangedKey, Memory};
 
 use crate::{
     events::Hub,
     reconcile::ContainersReport,
     sandbox::{Address, InvalidReport},
     status::{Desired, SandboxView},
-    transport::{ConnectError, connect},
+    transport::{ConnectError, Identity, connect, connect_in_the_clear},
 };
 
 /// A guest is up some seconds after its sandbox, and its first container waits at most 8 s.
@@ -38,6 +42,8 @@ const CALL_DEADLINE: Duration = Duration::from_secs(5);
 pub struct Session {
     /// Where the guest is.
     pub address: Address,
+    /// Who the relay is; none to speak in the clear, in tests.
+    pub identity: Option<Identity>,
     /// What its containers should have.
     pub desired: watch::Receiver<Desired>,
     /// Where lists of containers go.
@@ -73,22 +79,15 @@ pub enum SessionError {
     /// The guest says what it cannot mean.
     #[error(transparent)]
     Report(#[from] InvalidReport),
+    /// It is another guest than before.
+    #[error(transparent)]
+    Impostor(#[from] ChangedKey),
     /// A rule set could not be brought over.
     #[error("a rule set cannot be sent: {0}")]
     Push(String),
     /// The relay stops.
     #[error("the relay stops")]
     Stopping,
-}
-
-/// What outlives a connection.
-#[derive(Debug, Default)]
-struct Memory {
-    boot_id: String,
-    /// Last event seen of this boot.
-    sequence: u64,
-    /// Whether the guest answered since the last loss.
-    reached: bool,
 }
 
 /// Runs until the reconciler is gone.
@@ -115,16 +114,19 @@ pub async fn run(mut session: Session) {
 impl Session {
     /// One connection, from dialling to its loss. Ends well only if the relay stops.
     async fn once(&mut self, memory: &mut Memory) -> Result<(), SessionError> {
-        let mut client = GuestClient::new(connect(&self.address).await?);
+        let (channel, key) = match &self.identity {
+            Some(identity) => {
+                let (channel, key) = connect(&self.address, identity).await?;
+                (channel, Some(key))
+            }
+            None => (connect_in_the_clear(&self.address).await?, None),
+        };
+        let mut client = GuestClient::new(channel);
         let guest = handshake(&mut client).await?;
-        memory.reached = true;
-        if guest.boot_id != memory.boot_id {
-            // Another guest: its events begin at 1 again.
-            memory.boot_id.clone_from(&guest.boot_id);
-            memory.sequence = 0;
-        }
+        memory.recognize(&guest.boot_id, key)?;
         let HandshakeReply { version, features, boot_id, kernel_release } = guest;
-        info!(version, boot_id, kernel = kernel_release, "connected");
+        let key = key.map(tracing::field::display);
+        info!(version, boot_id, kernel = kernel_release, key, "connected");
         self.view.send_modify(|view| {
             view.connected = true;
             view.error.clear();
@@ -141,9 +143,12 @@ impl Session {
     fn show_loss(&self, error: &SessionError) {
         let text = with_sources(error);
         let was_connected = self.view.borrow().connected;
-        if was_connected {
+        let is_news = was_connected || self.view.borrow().error != text;
+        if matches!(error, SessionError::Impostor(_)) && is_news {
+            error!(error = text, "not connected: something else answers in place of the guest");
+        } else if was_connected {
             warn!(error = text, "connection lost");
-        } else if self.view.borrow().error != text {
+        } else if is_news {
             info!(error = text, "not connected");
         } else {
             debug!(error = text, "not connected");

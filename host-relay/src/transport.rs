@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Byte streams to guests, and gRPC channels over them.
 //!
-//! An address flows in, a channel over exactly one connection flows out: when that connection ends
-//! the channel ends too and never dials again by itself, because a guest behind the same address
-//! may be another one. There is no TLS yet: whoever may open the address looks like the guest.
+//! An address and the relay's identity flow in, a channel over exactly one connection and the
+//! guest's key flow out: when that connection ends the channel ends too and never dials again by
+//! itself, because a guest behind the same address may be another one.
 
 pub mod hybrid;
+pub mod tls;
 
 use std::{io, time::Duration};
 
 use hyper_util::rt::TokioIo;
+use session_tls::Fingerprint;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
@@ -18,6 +20,8 @@ use tokio::{
 use tokio_vsock::{VsockAddr, VsockStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
+
+pub use tls::Identity;
 
 use crate::sandbox::Address;
 
@@ -55,6 +59,14 @@ pub enum ConnectError {
     /// No answer.
     #[error("{0} does not answer within {CONNECT_DEADLINE:?}")]
     Deadline(Address),
+    /// TLS.
+    #[error("cannot connect to {address}")]
+    Tls {
+        /// Where.
+        address: Address,
+        /// Why.
+        source: tls::TlsError,
+    },
     /// HTTP/2 on top of it.
     #[error("no HTTP/2 with {address}")]
     Http {
@@ -65,13 +77,36 @@ pub enum ConnectError {
     },
 }
 
-/// Connects to a guest.
+/// Connects to a guest as this relay, and tells the key of the guest.
+///
+/// # Errors
+/// If nobody answers there in time, or one of the two refuses the other.
+pub async fn connect(
+    address: &Address,
+    identity: &Identity,
+) -> Result<(Channel, Fingerprint), ConnectError> {
+    let (stream, guest) = identity
+        .over(dial(address).await?)
+        .await
+        .map_err(|source| ConnectError::Tls { address: address.clone(), source })?;
+    Ok((speak(address, Box::new(stream)).await?, guest))
+}
+
+/// Connects in the clear: to a service of this host, or to a guest in tests.
 ///
 /// # Errors
 /// If nobody answers there in time.
-pub async fn connect(address: &Address) -> Result<Channel, ConnectError> {
+pub async fn connect_in_the_clear(address: &Address) -> Result<Channel, ConnectError> {
+    speak(address, dial(address).await?).await
+}
+
+async fn dial(address: &Address) -> Result<Box<dyn ByteStream>, ConnectError> {
+    let dialled = timeout(CONNECT_DEADLINE, open(address)).await;
+    dialled.map_err(|_| ConnectError::Deadline(address.clone()))?
+}
+
+async fn speak(address: &Address, stream: Box<dyn ByteStream>) -> Result<Channel, ConnectError> {
     let deadline = || ConnectError::Deadline(address.clone());
-    let stream = timeout(CONNECT_DEADLINE, open(address)).await.map_err(|_| deadline())??;
     let channel = timeout(CONNECT_DEADLINE, over(stream)).await.map_err(|_| deadline())?;
     channel.map_err(|source| ConnectError::Http { address: address.clone(), source })
 }

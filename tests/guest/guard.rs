@@ -56,7 +56,8 @@ fn a_cgroup_can_be_exempted_from_the_guard() -> Result<()> {
     vm.sh("mkdir /sys/fs/cgroup/exempt")?;
     ensure!(in_own_namespace(&vm, &bundle)?.success(), "denied without an agent");
 
-    let argv = [AGENT, "run", "--exempt-cgroup", "/exempt"].map(str::to_owned).into();
+    let argv =
+        [AGENT, "run", "--insecure-no-tls", "--exempt-cgroup", "/exempt"].map(str::to_owned).into();
     vm.spawn(Spawn { argv, log: "/var/log/agent.log".into(), ..Spawn::default() })?;
     let enforcing = vm.console().wait_for_any(&[" enforcing"], Instant::now() + PATIENCE);
     enforcing.context("the agent does not say that it enforces")?;

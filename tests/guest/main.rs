@@ -6,6 +6,7 @@
 //! it, and allowed after it.
 
 mod actions;
+mod agent;
 mod bad_input;
 mod containers;
 mod files;
@@ -13,4 +14,5 @@ mod gate;
 mod guard;
 mod identity;
 mod steps;
+mod strangers;
 mod takeover;

@@ -11,7 +11,7 @@ mod lines;
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -36,6 +36,9 @@ pub const AGENT: &str = "/usr/bin/kadapter-agent";
 
 /// Port of the agent.
 const AGENT_PORT: u32 = 1034;
+
+/// The relay's key, in the node's directory.
+const KEY: &str = "relay.key";
 
 /// For anything that a machine under load does in seconds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,7 +71,7 @@ pub struct Node {
 
 /// The relay's process and what it says.
 struct Relay {
-    _process: TiedProcess,
+    process: TiedProcess,
     events: Lines,
     log: Lines,
 }
@@ -115,12 +118,14 @@ impl Node {
     /// # Errors
     /// If one of them does not start.
     pub fn without_session(config: &NodeConfig) -> Result<Self> {
-        let vm = boot(config)?;
-        start_agent(&vm, &config.agent_args)?;
         let directory = TempDir::with_prefix("kadapter-node-").context("make a directory")?;
         fs::create_dir(directory.path().join("policies")).context("make the policy directory")?;
-        let relay = Relay::start(&vm, directory.path(), &config.relay_args)?;
+        let pin = keygen(&directory.path().join(KEY))?;
+        let vm = boot(config, &pin)?;
+        start_agent(&vm, &config.agent_args)?;
         let relay_args = config.relay_args.clone();
+        let relay =
+            Relay::start(&vm, directory.path(), (&directory.path().join(KEY), &relay_args))?;
         Ok(Self { vm, relay: Mutex::new(relay), relay_args, directory })
     }
 
@@ -226,15 +231,35 @@ impl Node {
         Ok(())
     }
 
+    /// The relay's key, whose pin the guest has.
+    #[must_use]
+    pub fn key(&self) -> PathBuf {
+        self.directory.path().join(KEY)
+    }
+
+    /// Kills the relay: the guest is without one.
+    pub fn kill_relay(&self) {
+        self.relay.lock().unwrap_or_else(PoisonError::into_inner).process.kill();
+    }
+
+    /// Kills the relay and starts another one on the same directory, with this key.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn replace_relay(&self, key: &Path) -> Result<()> {
+        let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
+        relay.process.kill();
+        *relay = Relay::start(&self.vm, self.directory.path(), (key, &self.relay_args))?;
+        Ok(())
+    }
+
     /// Kills the relay and starts another one on the same directory.
     ///
     /// # Errors
     /// If the new one does not find the guest.
     pub fn restart_relay(&self) -> Result<()> {
-        let mut relay = self.relay.lock().unwrap_or_else(PoisonError::into_inner);
-        relay._process.kill();
-        *relay = Relay::start(&self.vm, self.directory.path(), &self.relay_args)?;
-        relay.log.wait("the session", |line| line.contains("\"connected\""))?;
+        self.replace_relay(&self.key())?;
+        self.relay_log().wait("the session", |line| line.contains("\"connected\""))?;
         Ok(())
     }
 }
@@ -242,13 +267,15 @@ impl Node {
 // === impl Relay ===
 
 impl Relay {
-    fn start(vm: &Vm, directory: &Path, args: &[String]) -> Result<Self> {
+    fn start(vm: &Vm, directory: &Path, (key, args): (&Path, &[String])) -> Result<Self> {
         let mut command = tied(host_program("host-relay", "kadapter-relay")?);
         command
             .arg("--policy-dir")
             .arg(directory.join("policies"))
             .arg("--sandbox")
             .arg(format!("hvsock://{}:{AGENT_PORT}", vm.hvsock().display()))
+            .arg("--key")
+            .arg(key)
             .arg("--api")
             .arg(format!("unix://{}", directory.join("relay.sock").display()))
             .args(["--events", "-", "--log", "info,host_relay=debug", "--log-format", "json"])
@@ -263,7 +290,7 @@ impl Relay {
         };
         let log = Lines::follow(log, &vm.logs().join("relay.log"))?;
         let events = Lines::follow(events, &vm.logs().join("events.jsonl"))?;
-        Ok(Self { _process: process, events, log })
+        Ok(Self { process, events, log })
     }
 }
 
@@ -279,11 +306,24 @@ pub fn eventually(what: &str, mut check: impl FnMut() -> Result<bool>) -> Result
     Ok(())
 }
 
-fn boot(config: &NodeConfig) -> Result<Vm> {
+/// Makes a key for the relay, as an operator does, and gives what guests know it by.
+///
+/// # Errors
+/// If the file exists or cannot be written.
+pub fn keygen(path: &Path) -> Result<String> {
+    let mut keygen = Command::new(host_program("host-relay", "kadapter-relay")?);
+    let output = keygen.arg("keygen").arg(path).output().context("run keygen")?;
+    ensure!(output.status.success(), "keygen: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout).context("the pin")?.trim().to_owned())
+}
+
+fn boot(config: &NodeConfig, pin: &str) -> Result<Vm> {
+    let mut cmdline = config.cmdline.clone();
+    cmdline.push(format!("kadapter.relay_key={pin}"));
     let agent = static_program("guest-agent", "kadapter-agent")?;
     Vm::boot(&VmConfig {
         kernel: config.kernel,
-        cmdline: config.cmdline.clone(),
+        cmdline,
         files: vec![GuestFile::program(AGENT, agent)],
         disks: if config.debian { debian_disks()? } else { Vec::new() },
         memory_mib: 1024,

@@ -33,6 +33,17 @@ fn the_relay_links_at_most_300_crates() {
     assert_bounded("host-relay", 300);
 }
 
+#[test]
+fn the_programs_link_one_cryptography() {
+    const OTHERS: &[&str] = &["aws-lc", "openssl", "native-tls", "rcgen"];
+    for package in ["guest-agent", "host-relay"] {
+        let closure = closure(package);
+        let is_other = |name: &&String| OTHERS.iter().any(|others| is_of(name, others));
+        let others: Vec<_> = closure.iter().filter(is_other).collect();
+        assert!(others.is_empty(), "{package} links {others:?} beside ring");
+    }
+}
+
 fn assert_bounded(package: &str, most: usize) {
     let count = closure(package).len();
     measured(&format!("{package} links {count} crates, allowed are {most}"));

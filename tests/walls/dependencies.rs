@@ -12,15 +12,24 @@ use super::root;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("kadapter-proto", &[]),
     ("policy-model", &["kadapter-proto"]),
+    // both ends of a session
+    ("session-tls", &[]),
     // host
     ("kubesmith", &["kadapter-proto", "policy-model"]),
-    ("host-relay", &["kadapter-proto", "policy-model", "kubesmith"]),
+    ("host-relay", &["kadapter-proto", "policy-model", "session-tls", "kubesmith"]),
     // guest
     ("guest-bpf", &[]),
-    ("guest-agent", &["kadapter-proto", "policy-model", "guest-bpf"]),
+    ("guest-agent", &["kadapter-proto", "policy-model", "session-tls", "guest-bpf"]),
     // tests, on which nothing else may depend
     ("guest-init", &[]),
-    ("e2e", &["kadapter-proto", "policy-model", "kubesmith", "guest-bpf", "guest-init"]),
+    (
+        "e2e",
+        &["kadapter-proto", "policy-model", "session-tls", "kubesmith", "guest-bpf", "guest-init"],
+    ),
+    (
+        "fuzz",
+        &["kadapter-proto", "policy-model", "kubesmith", "host-relay", "guest-bpf", "guest-agent"],
+    ),
     ("xtask", &["e2e"]),
 ];
 

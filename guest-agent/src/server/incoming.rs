@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where the relay connects: vsock in a guest, a UNIX socket in tests.
+//! Where relays connect: vsock in a guest, a UNIX socket in tests.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    pin::Pin,
-    task::{Context, Poll},
 };
 
-use tokio::net::UnixListener;
-use tokio_stream::{Stream, wrappers::UnixListenerStream};
-use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixListener,
+};
+use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener};
+
+/// Any stream of bytes.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// An open address.
 #[derive(Debug)]
 pub enum Listener {
     /// A vsock port, for the host alone.
-    Vsock(HostOnly),
+    Vsock(VsockListener),
     /// A UNIX socket.
-    Unix(UnixListenerStream),
+    Unix(UnixListener),
 }
 
 /// Why nothing can connect.
@@ -44,6 +49,17 @@ pub enum ListenError {
     },
 }
 
+/// Why a connection is none.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AcceptError {
+    /// It is closed at once.
+    #[error("a connection from vsock CID {0}, which is not the host")]
+    NotTheHost(u32),
+    /// There is none.
+    #[error("accepting a connection")]
+    Socket(#[from] io::Error),
+}
+
 // === impl Listener ===
 
 impl Listener {
@@ -53,8 +69,7 @@ impl Listener {
     /// If the kernel refuses.
     pub fn vsock(port: u32) -> Result<Self, ListenError> {
         let listener = VsockListener::bind(VsockAddr::new(VMADDR_CID_ANY, port));
-        let listener = listener.map_err(|source| ListenError::Vsock { port, source })?;
-        Ok(Self::Vsock(HostOnly(listener.incoming())))
+        listener.map(Self::Vsock).map_err(|source| ListenError::Vsock { port, source })
     }
 
     /// Opens a UNIX socket, in place of an old one.
@@ -69,27 +84,43 @@ impl Listener {
             }
             UnixListener::bind(path)
         };
-        let listener =
-            bind().map_err(|source| ListenError::Unix { path: path.to_owned(), source })?;
-        Ok(Self::Unix(UnixListenerStream::new(listener)))
+        bind().map(Self::Unix).map_err(|source| ListenError::Unix { path: path.to_owned(), source })
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> Result<Box<dyn ByteStream>, AcceptError> {
+        match self {
+            Self::Vsock(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                from_the_host(&peer)?;
+                Ok(Box::new(stream))
+            }
+            Self::Unix(listener) => Ok(Box::new(listener.accept().await?.0)),
+        }
     }
 }
 
-/// Connections from the host. A container of the guest reaches the port too, by loopback.
-#[derive(Debug)]
-pub struct HostOnly(tokio_vsock::Incoming);
+/// A container of the guest reaches the port too, if the kernel has vsock's loopback.
+fn from_the_host(peer: &VsockAddr) -> Result<(), AcceptError> {
+    match peer.cid() {
+        VMADDR_CID_HOST => Ok(()),
+        stranger => Err(AcceptError::NotTheHost(stranger)),
+    }
+}
 
-impl Stream for HostOnly {
-    type Item = io::Result<VsockStream>;
+#[cfg(test)]
+mod tests {
+    use tokio_vsock::VMADDR_CID_LOCAL;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            let next = std::task::ready!(Pin::new(&mut self.0).poll_next(context));
-            let Some(Ok(stream)) = next else { return Poll::Ready(next) };
-            match stream.peer_addr() {
-                Ok(peer) if peer.cid() == VMADDR_CID_HOST => return Poll::Ready(Some(Ok(stream))),
-                peer => tracing::warn!(?peer, "a connection from elsewhere than the host"),
-            }
+    use super::*;
+
+    #[test]
+    fn only_the_host_connects_over_vsock() {
+        assert!(from_the_host(&VsockAddr::new(VMADDR_CID_HOST, 5000)).is_ok());
+        // Itself by loopback, itself by its own address, and what no peer has.
+        for cid in [VMADDR_CID_LOCAL, 3, 0, VMADDR_CID_ANY] {
+            let error = from_the_host(&VsockAddr::new(cid, 5000)).unwrap_err();
+            assert!(error.to_string().contains(&format!("CID {cid},")), "{error}");
         }
     }
 }

@@ -100,7 +100,21 @@ pub fn line(report: &Report) -> String {
         dropped_before: event.dropped_before,
         enforcer: "BPFLSM",
     };
-    serde_json::to_string(&line).expect("a structure of texts and numbers is always JSON")
+    let json = serde_json::to_string(&line);
+    without_controls(json.expect("a structure of texts and numbers is always JSON"))
+}
+
+/// JSON leaves DEL and the controls above it as they are, and a terminal obeys them. Outside its
+/// texts it has none.
+fn without_controls(json: String) -> String {
+    if !json.contains(char::is_control) {
+        return json;
+    }
+    let escape = |text: String, c: char| match c {
+        c if c.is_control() => text + &format!("\\u{:04x}", u32::from(c)),
+        c => text + c.encode_utf8(&mut [0; 4]),
+    };
+    json.chars().fold(String::with_capacity(json.len()), escape)
 }
 
 fn time(ns: u64) -> String {
@@ -266,6 +280,17 @@ mod tests {
         assert_eq!(value["result"], json!("Passed"));
         assert_eq!(value["processName"], json!("/bin/sh"));
         assert_eq!(value["data"], json!("lsm=FILE_OPEN"));
+    }
+
+    #[test]
+    fn a_guests_text_cannot_steer_a_terminal() {
+        let mut event = event(Reason::Rule, Verdict::Block);
+        event.path = "/a\u{7f}\u{9b}2J\u{1b}[2J\n\u{e9}".into();
+        let sandbox = "vsock://3:1034".parse().unwrap();
+        let text = line(&Report { sandbox, event: event.clone(), rules: Vec::new() });
+        assert!(!text.contains(char::is_control), "{text}");
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["resource"], json!(event.path));
     }
 
     #[test]

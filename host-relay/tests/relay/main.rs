@@ -10,4 +10,5 @@ mod objects;
 mod policies;
 mod recording_guest;
 mod rig;
+mod strangers;
 mod transport;

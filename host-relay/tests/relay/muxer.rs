@@ -11,8 +11,10 @@ use tokio::{
 /// What the multiplexer does with one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Manner {
-    /// Connects; the guest's first bytes leave in the same write as `OK`.
+    /// Connects.
     Connect,
+    /// Connects when the guest speaks; its first bytes leave in the same write as `OK`.
+    ConnectAtFirstWord,
     /// Closes before any answer: nobody listens in the guest.
     Close,
     /// Answers without a line feed, and holds the connection open.
@@ -30,7 +32,10 @@ pub(crate) fn spawn(path: &Path, guest: PathBuf, manners: &'static [Manner]) {
             assert_eq!(request(&mut stream).await, "CONNECT 1034");
             match manner {
                 Manner::Connect => {
-                    tokio::spawn(connect(stream, guest.clone()));
+                    tokio::spawn(connect(stream, guest.clone(), false));
+                }
+                Manner::ConnectAtFirstWord => {
+                    tokio::spawn(connect(stream, guest.clone(), true));
                 }
                 Manner::Close => {}
                 Manner::Endless => {
@@ -52,11 +57,13 @@ async fn request(stream: &mut UnixStream) -> String {
     }
 }
 
-async fn connect(mut stream: UnixStream, guest: PathBuf) {
+async fn connect(mut stream: UnixStream, guest: PathBuf, at_first_word: bool) {
     let mut guest = UnixStream::connect(guest).await.unwrap();
     let mut answer = b"OK 1073741824\n".to_vec();
-    // A gRPC server speaks first, with its settings.
-    assert!(guest.read_buf(&mut answer).await.unwrap() > 0);
+    if at_first_word {
+        // A gRPC server in the clear speaks first, with its settings.
+        assert!(guest.read_buf(&mut answer).await.unwrap() > 0);
+    }
     stream.write_all(&answer).await.unwrap();
     // Ends with the connection, in whatever way.
     let _ = copy_bidirectional(&mut stream, &mut guest).await;

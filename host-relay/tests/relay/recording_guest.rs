@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
@@ -15,16 +16,24 @@ use kadapter_proto::guest::v1::{
 };
 use policy_model::{Digest, Feature, RuleSet, Target, wire};
 use prost::Message as _;
+use session_tls::{RelayKeys, server_config};
 use tokio::{
+    io::{DuplexStream, copy_bidirectional, duplex},
     net::UnixListener,
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::{
     Stream, StreamExt as _,
-    wrappers::{UnboundedReceiverStream, UnixListenerStream},
+    wrappers::{ReceiverStream, UnboundedReceiverStream, UnixListenerStream},
 };
 use tonic::{Request, Response, Status, Streaming, transport::Server};
+
+use crate::rig::Keys;
+
+/// Far more than a frame.
+const DUPLEX_BYTES: usize = 64 * 1024;
 
 type Reply<T> = Result<Response<T>, Status>;
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -32,6 +41,8 @@ type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// A guest that outlives its connections.
 pub(crate) struct RecordingGuest {
     path: PathBuf,
+    /// None in the clear.
+    pub(crate) keys: Option<Keys>,
     shared: Shared,
     server: JoinHandle<()>,
 }
@@ -62,12 +73,12 @@ struct Shared {
 // === impl RecordingGuest ===
 
 impl RecordingGuest {
-    pub(crate) fn listen(path: &Path) -> Self {
+    pub(crate) fn listen(path: &Path, keys: Option<Keys>) -> Self {
         let record = Record { boot_id: "boot-1".into(), ..Record::default() };
         let shared =
             Shared { record: Arc::new(Mutex::new(record)), changed: watch::Sender::new(()) };
-        let server = shared.serve(path);
-        Self { path: path.into(), shared, server }
+        let server = shared.serve(path, keys.as_ref());
+        Self { path: path.into(), keys, shared, server }
     }
 
     /// Closes every connection and stops listening.
@@ -82,9 +93,9 @@ impl RecordingGuest {
         std::fs::remove_file(&self.path).unwrap();
     }
 
-    /// Listens again, with everything as it was.
+    /// Listens again, with everything as it was, or with the keys that it was given since.
     pub(crate) fn come_back(&mut self) {
-        self.server = self.shared.serve(&self.path);
+        self.server = self.shared.serve(&self.path, self.keys.as_ref());
     }
 
     /// Another guest behind the same address: nothing is as it was.
@@ -168,11 +179,22 @@ impl Record {
 // === impl Shared ===
 
 impl Shared {
-    fn serve(&self, path: &Path) -> JoinHandle<()> {
-        let listener = UnixListenerStream::new(UnixListener::bind(path).unwrap());
-        let service = GuestServer::new(self.clone());
-        tokio::spawn(async move {
-            Server::builder().add_service(service).serve_with_incoming(listener).await.unwrap();
+    fn serve(&self, path: &Path, keys: Option<&Keys>) -> JoinHandle<()> {
+        let listener = UnixListener::bind(path).unwrap();
+        let server = Server::builder().add_service(GuestServer::new(self.clone()));
+        let Some(keys) = keys else {
+            let incoming = UnixListenerStream::new(listener);
+            return tokio::spawn(async { server.serve_with_incoming(incoming).await.unwrap() });
+        };
+        let obeyed = RelayKeys::new(keys.obeyed.iter().copied()).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&keys.guest, obeyed)));
+        tokio::spawn(async {
+            // Ends with the server: nobody listens then.
+            let (admitted, incoming) = mpsc::channel(1);
+            tokio::select! {
+                served = server.serve_with_incoming(ReceiverStream::new(incoming)) => served.unwrap(),
+                () = admit(listener, acceptor, admitted) => {}
+            }
         })
     }
 
@@ -180,6 +202,23 @@ impl Shared {
         let result = change(&mut self.record.lock().unwrap());
         self.changed.send_replace(());
         result
+    }
+}
+
+/// Accepts relays one by one.
+async fn admit(
+    listener: UnixListener,
+    acceptor: TlsAcceptor,
+    admitted: mpsc::Sender<io::Result<DuplexStream>>,
+) {
+    // Dropped at the end, and every connection with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+        let (mut plain, server) = duplex(DUPLEX_BYTES);
+        connections.spawn(async move { copy_bidirectional(&mut stream, &mut plain).await });
+        admitted.send(Ok(server)).await.unwrap();
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A relay in this process, a directory of policies and a recording guest.
+//! A relay in this process, a directory of policies and a recording guest, over TLS.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -13,6 +13,7 @@ use kadapter_proto::relay::v1::{
     GetRuleSetRequest, ListPoliciesRequest, ListSandboxesRequest, Policy, Sandbox,
     relay_client::RelayClient,
 };
+use session_tls::{Fingerprint, PrivateKey, write_new};
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tonic::transport::Channel;
@@ -29,27 +30,61 @@ pub(crate) struct Rig {
     relay: JoinHandle<Result<(), RunError>>,
 }
 
+/// Who is who.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    pub(crate) relay: PrivateKey,
+    pub(crate) guest: PrivateKey,
+    /// Whom the guest obeys.
+    pub(crate) obeyed: Vec<Fingerprint>,
+}
+
+// === impl Keys ===
+
+impl Default for Keys {
+    fn default() -> Self {
+        let relay = PrivateKey::generate().unwrap();
+        let obeyed = vec![relay.fingerprint()];
+        Self { relay, guest: PrivateKey::generate().unwrap(), obeyed }
+    }
+}
+
 // === impl Rig ===
 
 impl Rig {
     /// A relay that dials the guest itself, with these files in its directory.
     pub(crate) fn start(files: &[(&str, String)]) -> Self {
-        let directory = TempDir::new().unwrap();
-        let address = Address::Unix { path: directory.path().join("guest.sock") };
-        Self::start_at(directory, address, files)
+        Self::start_as(Keys::default(), files)
     }
 
-    /// A relay that dials another address.
-    pub(crate) fn start_at(directory: TempDir, address: Address, files: &[(&str, String)]) -> Self {
+    /// As [`Rig::start`], with these keys.
+    pub(crate) fn start_as(keys: Keys, files: &[(&str, String)]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let address = Address::Unix { path: directory.path().join("guest.sock") };
+        Self::start_with(directory, address, Some(keys), files)
+    }
+
+    /// A relay that dials another address, in the clear without keys.
+    pub(crate) fn start_with(
+        directory: TempDir,
+        address: Address,
+        keys: Option<Keys>,
+        files: &[(&str, String)],
+    ) -> Self {
         let path = |name: &str| directory.path().join(name);
         fs::create_dir(path("policies")).unwrap();
         for (name, text) in files {
             fs::write(path("policies").join(name), text).unwrap();
         }
-        let guest = RecordingGuest::listen(&path("guest.sock"));
+        let key = keys.as_ref().map(|keys| {
+            write_new(&path("relay.key"), &keys.relay).unwrap();
+            path("relay.key")
+        });
+        let guest = RecordingGuest::listen(&path("guest.sock"), keys);
         let config = Config {
             policy_dir: path("policies"),
             sandboxes: vec![address],
+            key,
             api: path("relay.sock"),
             events: Some(EventsTo::File(path("events.jsonl"))),
             defaults: Defaults::default(),
@@ -76,8 +111,8 @@ impl Rig {
 
     pub(crate) async fn channel(&self) -> Channel {
         let path = self.directory.path().join("relay.sock");
-        eventually(async || transport::connect(&Address::Unix { path: path.clone() }).await.ok())
-            .await
+        let address = Address::Unix { path };
+        eventually(async || transport::connect_in_the_clear(&address).await.ok()).await
     }
 
     pub(crate) async fn api(&self) -> RelayClient<Channel> {

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Messages that no relay of this build sends, straight to the agent.
 
-use std::{io, time::Instant};
-
-use anyhow::{Context as _, Result, ensure};
-use e2e::node::{Node, NodeConfig, PATIENCE};
-use hyper_util::rt::TokioIo;
+use anyhow::{Result, ensure};
+use e2e::node::{Node, NodeConfig, eventually};
 use kadapter_proto::{
-    guest::v1::{
-        Applied, Chunk, Envelope, PostureState, StatusReply, StatusRequest,
-        guest_client::GuestClient,
-    },
+    guest::v1::{Envelope, PostureState},
     policy::v1 as pb,
 };
 use policy_model::{
@@ -18,56 +12,13 @@ use policy_model::{
     RuleSet, Target, wire,
 };
 use prost::Message as _;
-use tokio::{net::UnixStream, runtime::Runtime};
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint, Uri},
-};
-use tower::service_fn;
+use tonic::Code;
 
 use super::{BLOCKED, under_a_policy};
-use crate::steps::{allowed, becomes_denied, denied};
-
-const AGENT_PORT: u32 = 1034;
-
-/// Far below the limit of a message.
-const CHUNK_BYTES: usize = 1 << 20;
-
-/// A client of the agent.
-struct Agent {
-    runtime: Runtime,
-    client: GuestClient<Channel>,
-}
-
-impl Agent {
-    fn dial(node: &Node) -> Result<Self> {
-        let stream = node.vm.connect(AGENT_PORT, Instant::now() + PATIENCE)?;
-        stream.set_nonblocking(true)?;
-        let runtime = Runtime::new().context("start a runtime")?;
-        let channel = runtime.block_on(async {
-            let mut stream = Some(TokioIo::new(UnixStream::from_std(stream)?));
-            let connector = service_fn(move |_: Uri| {
-                let stream = stream.take().ok_or(io::ErrorKind::NotConnected);
-                async move { Ok::<_, io::Error>(stream?) }
-            });
-            let endpoint = Endpoint::from_static("http://guest");
-            anyhow::Ok(endpoint.connect_with_connector(connector).await?)
-        })?;
-        Ok(Self { runtime, client: GuestClient::new(channel) })
-    }
-
-    fn apply(&mut self, envelope: &[u8]) -> Result<Applied, Status> {
-        let chunks: Vec<_> =
-            envelope.chunks(CHUNK_BYTES).map(|data| Chunk { data: data.to_vec() }).collect();
-        let applied = self.client.apply(tokio_stream::iter(chunks));
-        Ok(self.runtime.block_on(applied)?.into_inner())
-    }
-
-    fn status(&mut self) -> Result<StatusReply> {
-        let status = self.client.status(StatusRequest {});
-        Ok(self.runtime.block_on(status)?.into_inner())
-    }
-}
+use crate::{
+    agent::Agent,
+    steps::{allowed, becomes_denied, denied},
+};
 
 fn envelope(payload: Vec<u8>) -> Vec<u8> {
     Envelope { payload, signatures: Vec::new() }.encode_to_vec()
@@ -142,7 +93,10 @@ fn unfit(rules: &RuleSet, in_force: Generation) -> Vec<Refused> {
 fn what_is_no_rule_set_for_this_guest_changes_nothing_in_it() -> Result<()> {
     let node = Node::start(&NodeConfig::new("bad-rule-set"))?;
     let web = under_a_policy(&node)?;
+    // The agent obeys one client at a time.
+    node.kill_relay();
     let mut agent = Agent::dial(&node)?;
+    eventually("the relay's session is over", || Ok(!agent.is_second()))?;
     let before = agent.status()?;
     ensure!(before.posture() == PostureState::Enforcing, "{before:?}");
     let in_force = Generation(before.targets[0].generation);
@@ -164,7 +118,10 @@ fn what_is_no_rule_set_for_this_guest_changes_nothing_in_it() -> Result<()> {
     let applied = agent.apply(&envelope(payload.clone()))?;
     ensure!(applied.bound && applied.generation == rules.generation.0, "{applied:?}");
     ensure!(applied.digest == Digest::of(&payload).0, "another digest than that of the bytes sent");
-    // The relay sees that its rules were replaced, and puts them back.
+    allowed(&web, BLOCKED)?;
+    drop(agent);
+    // A relay sees that its rules were replaced, and puts them back.
+    node.restart_relay()?;
     becomes_denied(&web, BLOCKED)?;
     allowed(&web, "/bin/ls /")
 }

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A client of the agent that is no relay, for messages that no relay sends and for a second one.
+
+use std::{io, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, Result};
+use e2e::node::{Node, PATIENCE};
+use hyper_util::rt::TokioIo;
+use kadapter_proto::guest::v1::{
+    Applied, Chunk, StatusReply, StatusRequest, guest_client::GuestClient,
+};
+use session_tls::{client_config, read, server_name};
+use tokio::{net::UnixStream, runtime::Runtime};
+use tokio_rustls::TlsConnector;
+use tonic::{
+    Code, Status,
+    transport::{Channel, Endpoint, Uri},
+};
+use tower::service_fn;
+
+const AGENT_PORT: u32 = 1034;
+
+/// Far below the limit of a message.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// A client of the agent.
+pub(crate) struct Agent {
+    runtime: Runtime,
+    client: GuestClient<Channel>,
+}
+
+impl Agent {
+    /// Connects with the key of the node's relay.
+    pub(crate) fn dial(node: &Node) -> Result<Self> {
+        let stream = node.vm.connect(AGENT_PORT, Instant::now() + PATIENCE)?;
+        stream.set_nonblocking(true)?;
+        let tls = TlsConnector::from(Arc::new(client_config(&read(&node.key())?)));
+        let runtime = Runtime::new().context("start a runtime")?;
+        let channel = runtime.block_on(async {
+            let stream = tls.connect(server_name(), UnixStream::from_std(stream)?).await;
+            let mut stream = Some(TokioIo::new(stream.context("shake hands with the agent")?));
+            let connector = service_fn(move |_: Uri| {
+                let stream = stream.take().ok_or(io::ErrorKind::NotConnected);
+                async move { Ok::<_, io::Error>(stream?) }
+            });
+            let endpoint = Endpoint::from_static("http://guest");
+            anyhow::Ok(endpoint.connect_with_connector(connector).await?)
+        })?;
+        Ok(Self { runtime, client: GuestClient::new(channel) })
+    }
+
+    /// Whether the agent obeys another client now.
+    pub(crate) fn is_second(&mut self) -> bool {
+        let refused = self.status().err();
+        refused.is_some_and(|status| {
+            status.code() == Code::FailedPrecondition && status.message().contains("another relay")
+        })
+    }
+
+    pub(crate) fn apply(&mut self, envelope: &[u8]) -> Result<Applied, Status> {
+        let chunks: Vec<_> =
+            envelope.chunks(CHUNK_BYTES).map(|data| Chunk { data: data.to_vec() }).collect();
+        let applied = self.client.apply(tokio_stream::iter(chunks));
+        Ok(self.runtime.block_on(applied)?.into_inner())
+    }
+
+    pub(crate) fn status(&mut self) -> Result<StatusReply, Status> {
+        let status = self.client.status(StatusRequest {});
+        Ok(self.runtime.block_on(status)?.into_inner())
+    }
+}

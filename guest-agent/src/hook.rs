@@ -6,7 +6,7 @@
 //! every failure: no agent, no answer, a bad answer, a refusal. Only after the container's end
 //! nothing is killed.
 
-mod state;
+pub mod state;
 #[cfg(test)]
 mod tests;
 

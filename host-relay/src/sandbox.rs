@@ -102,6 +102,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let invalid = || InvalidAddress(text.into());
         let (scheme, rest) = text.split_once("://").ok_or_else(invalid)?;
+        if scheme == "unix" && rest.starts_with('/') {
+            return Ok(Self::Unix { path: rest.into() });
+        }
         let (place, port) = match rest.rsplit_once(':') {
             Some((place, port)) => (place, port.parse().map_err(|_| invalid())?),
             None => (rest, AGENT_PORT),
@@ -111,7 +114,6 @@ impl FromStr for Address {
                 Ok(Self::HybridVsock { path: place.into(), port })
             }
             "vsock" => Ok(Self::Vsock { cid: place.parse().map_err(|_| invalid())?, port }),
-            "unix" if rest.starts_with('/') => Ok(Self::Unix { path: rest.into() }),
             _ => Err(invalid()),
         }
     }
@@ -216,7 +218,9 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_they_are_shown() {
-        for text in ["hvsock:///run/v.sock:99", "vsock://3:1034", "unix:///run/agent.sock"] {
+        for text in
+            ["hvsock:///run/v.sock:99", "vsock://3:1034", "unix:///run/agent.sock", "unix:///a:b"]
+        {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         let default = "hvsock:///run/v.sock".parse::<Address>().unwrap();

@@ -9,6 +9,7 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
+use std::env;
 use std::fmt;
 use std::process::Command;
 use std::str::FromStr;
@@ -29,6 +30,12 @@ mod libtest;
 mod remark;
 mod report;
 
+/// Executions of each fuzz target, as the targets read it.
+const FUZZ_EXECUTIONS: &str = "KADAPTER_FUZZ_EXECUTIONS";
+
+/// In `soak`, if nobody says otherwise: of ten targets, 10^7 in total.
+const SOAK_EXECUTIONS: &str = "1000000";
+
 /// A suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Suite {
@@ -40,12 +47,14 @@ pub enum Suite {
     Walls,
     /// The rig on itself.
     Rig,
-    /// The agent in a VM.
+    /// Policies from a file to a container in a VM.
     Guest,
     /// The relay against a guest that records.
     Relay,
-    /// Relay, agent and containers together.
+    /// The demo.
     System,
+    /// What takes long and is random. Runs only by its name.
+    Soak,
 }
 
 /// A name that no suite has.
@@ -68,6 +77,7 @@ pub fn run(chosen: &[Suite]) -> Result<Report> {
         let started = Instant::now();
         let tally = match suite {
             Suite::Style => style(),
+            Suite::Soak => soak(),
             _ if suite.boots_machines() && machine.is_none() => Tally::FAILED,
             _ => match &*programs {
                 Some(programs) => run_programs(suite, programs),
@@ -83,8 +93,22 @@ pub fn run(chosen: &[Suite]) -> Result<Report> {
 
 impl Suite {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 7] =
-        [Self::Style, Self::Unit, Self::Walls, Self::Rig, Self::Guest, Self::Relay, Self::System];
+    pub const ALL: [Self; 8] = [
+        Self::Style,
+        Self::Unit,
+        Self::Walls,
+        Self::Rig,
+        Self::Guest,
+        Self::Relay,
+        Self::System,
+        Self::Soak,
+    ];
+
+    /// Those that a change must pass.
+    #[must_use]
+    pub fn gate() -> Vec<Self> {
+        Self::ALL.into_iter().filter(|suite| *suite != Self::Soak).collect()
+    }
 
     /// Its name on the command line; of a suite of this package, the name of its test target too.
     #[must_use]
@@ -97,6 +121,7 @@ impl Suite {
             Self::Guest => "guest",
             Self::Relay => "relay",
             Self::System => "system",
+            Self::Soak => "soak",
         }
     }
 
@@ -108,9 +133,10 @@ impl Suite {
             Self::Unit => "tests of all packages that need no machine, examples of the docs",
             Self::Walls => "who depends on whom, what is linked, what a source file looks like",
             Self::Rig => "VMs and containers, as the suites below take them for granted",
-            Self::Guest => "the agent and its BPF programs in a VM",
+            Self::Guest => "policies from a file to containers in a VM, each verdict both ways",
             Self::Relay => "the relay against a guest that records",
-            Self::System => "relay, agent and containers together, as the demo shows them",
+            Self::System => "the demo, on the own kernel and on Debian's",
+            Self::Soak => "fuzz targets, for long; only if it is named",
         }
     }
 
@@ -121,7 +147,11 @@ impl Suite {
     /// How long one of its programs may take: many times what it takes, and less than any CI
     /// system waits.
     fn limit(self) -> Duration {
-        let minutes = if self.boots_machines() { 40 } else { 5 };
+        let minutes = match self {
+            Self::Soak => 24 * 60,
+            _ if self.boots_machines() => 40,
+            _ => 5,
+        };
         Duration::from_secs(60 * minutes)
     }
 }
@@ -182,7 +212,24 @@ fn run_programs(suite: Suite, programs: &[cargo::Program]) -> Tally {
     }
     if tally.ran() == 0 {
         say(&format!("error: {suite}: ran no test"));
-        return Tally::FAILED;
+        tally.failed = 1;
+    }
+    tally
+}
+
+/// Runs the fuzz targets optimised, with all checks of a build that is not.
+fn soak() -> Tally {
+    let Some(targets) = attempt(cargo::fuzz_targets) else { return Tally::FAILED };
+    let mut tally = Tally::default();
+    for program in &targets {
+        tally += counted(&format!("soak: {}", program.title), |step, tally| {
+            let mut command = program.command(Suite::Soak.limit());
+            if env::var_os(FUZZ_EXECUTIONS).is_none() {
+                command.env(FUZZ_EXECUTIONS, SOAK_EXECUTIONS);
+            }
+            let (status, output) = step.capture(&mut command)?;
+            libtest::read(&output, status).settle(tally)
+        });
     }
     tally
 }

@@ -21,7 +21,7 @@ use crate::{containers::Init, lifecycle::Facts};
 const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Annotations that say which container of which pod this is.
-const ANNOTATIONS: [&str; 10] = [
+pub const ANNOTATIONS: [&str; 10] = [
     "io.kubernetes.cri.container-name",
     "io.kubernetes.cri.container-type",
     "io.kubernetes.cri.sandbox-id",
@@ -36,7 +36,7 @@ const ANNOTATIONS: [&str; 10] = [
 
 /// The part of the state that is used.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct OciState {
+pub struct OciState {
     id: String,
     #[serde(default)]
     pid: Option<u32>,
@@ -87,11 +87,19 @@ pub enum InvalidState {
 // === impl OciState ===
 
 impl OciState {
-    pub(super) fn read(input: impl Read) -> Result<Self, InvalidState> {
+    /// Reads it to the end of the input.
+    ///
+    /// # Errors
+    /// If it is no state, or too long for one.
+    pub fn read(input: impl Read) -> Result<Self, InvalidState> {
         parse("the state on stdin", input)
     }
 
-    pub(super) fn pid(&self) -> Result<u32, InvalidState> {
+    /// The first process.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn pid(&self) -> Result<u32, InvalidState> {
         self.pid.filter(|pid| *pid > 1).ok_or(InvalidState::NoPid)
     }
 
@@ -108,7 +116,8 @@ impl OciState {
     }
 
     /// What the agent is told when there is no process any more.
-    pub(super) fn removed(&self) -> Facts {
+    #[must_use]
+    pub fn removed(&self) -> Facts {
         let named = |key: &&str| Some(((*key).to_owned(), self.annotations.get(*key)?.clone()));
         Facts {
             id: self.id.clone(),
@@ -128,11 +137,19 @@ impl OciState {
         let path = self.bundle.join("config.json");
         let what = path.display().to_string();
         let unreadable = |source| InvalidState::Read { what: what.clone(), source };
-        let config: Config = parse(&what, File::open(&path).map_err(unreadable)?)?;
-        let root = self.bundle.join(config.root.path);
-        let root = canonical(&root)?;
+        let config = File::open(&path).map_err(unreadable)?;
+        let root = canonical(&root_path(&self.bundle, &what, config)?)?;
         root.into_os_string().into_string().map_err(|root| InvalidState::NotUtf8(root.into()))
     }
+}
+
+/// The container's root as the bundle's config.json names it.
+///
+/// # Errors
+/// If the input is no such text, or too long for one.
+pub fn root_path(bundle: &Path, what: &str, config: impl Read) -> Result<PathBuf, InvalidState> {
+    let config: Config = parse(what, config)?;
+    Ok(bundle.join(config.root.path))
 }
 
 fn canonical(path: &Path) -> Result<PathBuf, InvalidState> {

@@ -7,7 +7,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,7 @@ use kubesmith::crd::{Object, ObjectRef};
 
 use super::{
     Batch, Change, Refusal, Scope,
-    parse::{Parsed, parse, whole},
+    parse::{MAX_FILE_BYTES, Parsed, parse, whole},
 };
 
 /// Extensions of files that are read.
@@ -100,9 +101,11 @@ impl Files {
         for refusal in &mut refusals {
             let unclear: Vec<_> = match &refusal.object {
                 Some(object) => last.get_key_value(object).into_iter().collect(),
-                None => last.iter().collect(),
+                // It may be any that the file had and has no more.
+                None => last.iter().filter(|(object, _)| !objects.contains_key(object)).collect(),
             };
-            if !unclear.is_empty() {
+            let is_said_twice = refusal.object.as_ref().is_some_and(|it| objects.contains_key(it));
+            if is_said_twice || !unclear.is_empty() {
                 refusal.scope = Scope::Nothing;
             }
             for (object, version) in unclear {
@@ -172,9 +175,18 @@ pub(super) fn is_candidate(path: &Path) -> bool {
     !hidden && extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 
-/// Reads one file.
+/// Reads one file, and no more of it than is needed to see that it is too long.
 pub(super) fn content(path: &Path) -> Content {
-    match fs::read(path) {
+    let read = || {
+        // Whoever opens a pipe or a terminal may wait for ever.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -244,6 +256,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_read_again_says_the_same() {
+        let document = |kind: &str, spec: &str| {
+            format!(
+                "---\napiVersion: security.kubearmor.com/v1\nkind: {kind}\nmetadata: {{name: p}}\n\
+                 spec: {spec}\n"
+            )
+        };
+        let good = document("KubeArmorPolicy", "{}");
+        for (bad, scope) in [
+            (document("KubeArmorClusterPolicy", "{}"), Scope::Everything),
+            (document("KubeArmorPolicy", "3"), Scope::Nothing),
+        ] {
+            let mut files = Files::default();
+            let text = good.clone() + &bad;
+            let batch = put(&mut files, "a.yaml", text.clone().into()).unwrap();
+            assert_eq!(batch.refusals[0].scope, scope);
+            assert_eq!(put(&mut files, "a.yaml", text.into()), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn of_an_object_in_two_files_the_first_stays_until_it_goes() {
         let mut files = Files::default();
         put(&mut files, "b.yaml", pod("p", "b"));
@@ -254,6 +287,20 @@ mod tests {
         let batch = remove(&mut files, "b.yaml").unwrap();
         assert_eq!(label(&batch), Some("a".into()));
         assert_eq!(batch.refusals, []);
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let [pipe, endless, long] =
+            ["p.yaml", "e.yaml", "l.yaml"].map(|name| directory.path().join(name));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &endless).unwrap();
+        for path in [pipe, endless] {
+            assert!(content(&path).unwrap_err().to_string().contains("no regular file"));
+        }
+        fs::File::create(&long).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(content(&long).unwrap().unwrap().len(), MAX_FILE_BYTES + 1);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Test programs of the workspace, by suite.
 //!
-//! In: the workspace. Out: one [`Program`] per test target, compiled by a single cargo build with
-//! the features of the whole workspace; a person's `cargo test --workspace` finds it done. Never:
-//! decides by name alone for packages that it does not know: what is no suite of its own is unit.
+//! In: the workspace. Out: one [`Program`] per test target, compiled by a single cargo build; a
+//! person's `cargo test --workspace --all-features` finds it done. Never: leaves a target out: what
+//! belongs to no other suite is unit.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -29,8 +29,21 @@ pub(super) struct Program {
 
 /// Compiles every test of the workspace.
 pub(super) fn programs() -> Result<Vec<Program>> {
-    let build = || command("test", &["--no-run"]);
-    step("compile the tests", |step| {
+    compile("compile the tests", || command("test", &["--no-run"]))
+}
+
+/// Compiles the fuzz targets, to run long.
+pub(super) fn fuzz_targets() -> Result<Vec<Program>> {
+    compile("compile the fuzz targets", || {
+        let mut command = cargo();
+        command.args(["test", "--no-run", "--locked", "--profile", "fuzz"]);
+        command.args(["--package", "fuzz", "--test", "targets"]);
+        command
+    })
+}
+
+fn compile(title: &str, build: impl Fn() -> Command) -> Result<Vec<Program>> {
+    step(title, |step| {
         step.run(&mut build())?;
         // Nothing is left to do but to name the results; apart from the build, so that the
         // compiler's messages stay readable.
@@ -39,12 +52,14 @@ pub(super) fn programs() -> Result<Vec<Program>> {
         ensure!(output.status.success(), "cargo cannot list the tests that it has built");
         let packages = MetadataCommand::new().current_dir(root()).no_deps().exec();
         let packages = packages.context("asking cargo for its packages")?;
-        let mut programs = Vec::new();
+        let mut programs: Vec<Program> = Vec::new();
         for message in Message::parse_stream(&output.stdout[..]) {
             if let Message::CompilerArtifact(artifact) = message.context("reading from cargo")? {
                 programs.extend(program(&artifact, &packages)?);
             }
         }
+        // Cargo reports them as they get ready.
+        programs.sort_by(|one, other| one.title.cmp(&other.title));
         Ok(programs)
     })
 }

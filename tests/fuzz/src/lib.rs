@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Fuzz targets of everything that reads what another side wrote.
+//!
+//! Entropy flows in from an engine ([`run`]), each of the [`targets`] makes an input of it and
+//! states what must hold for any input. Nothing here knows how a parser works inside.
+#![forbid(unsafe_code)]
+
+mod engine;
+mod entropy;
+mod grammar;
+pub mod targets;
+
+pub use engine::run;

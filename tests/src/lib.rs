@@ -2,6 +2,7 @@
 //! The rigs that the suites run on: slow artefacts, the VM, containers in it, a whole node.
 
 pub mod apt;
+pub mod bench;
 pub mod cache;
 pub mod demo;
 pub mod kernel;

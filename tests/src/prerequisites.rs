@@ -86,7 +86,7 @@ pub fn ensure(purposes: &[Purpose]) -> Result<()> {
     }
     let install = format!("apt-get install --no-install-recommends {}", missing.join(" "));
     if !is_root()? || !runs("apt-get") {
-        bail!("packages are missing; install them by\n    {install}");
+        bail!("packages are missing (these are Debian's names); as root, run\n    {install}");
     }
     say(&format!("packages are missing; installing them: {install}"));
     step("install packages", |step| {

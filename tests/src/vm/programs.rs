@@ -42,6 +42,17 @@ pub fn host_program(package: &str, name: &str) -> Result<PathBuf> {
     once(&format!("build {name}"), path, cargo_build(package, name))
 }
 
+/// As [`host_program`], as it is shipped: what is measured is not what the tests build.
+///
+/// # Errors
+/// If it does not compile.
+pub fn release_program(package: &str, name: &str) -> Result<PathBuf> {
+    let path = target_directory().join("release").join(name);
+    let mut command = cargo_build(package, name);
+    command.arg("--release");
+    once(&format!("build {name} for release"), path, command)
+}
+
 fn once(title: &str, path: PathBuf, mut command: Command) -> Result<PathBuf> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if built.contains(&path) {

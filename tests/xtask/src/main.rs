@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod completions;
 mod demo;
 mod kernel;
@@ -39,6 +40,10 @@ enum Verb {
     Test(test::Args),
     /// Run every suite as CI does
     Ci,
+    /// Take figures and compare them with their targets
+    ///
+    /// Exit code 0: every target is met. 1: one is missed. 2: a figure could not be taken.
+    Bench(bench::Args),
     /// Boot a VM and run commands in it
     Vm(vm::Args),
     /// Print a completion script for a shell
@@ -51,6 +56,7 @@ fn main() -> ExitCode {
         Verb::Kernel(verb) => kernel::run(verb),
         Verb::Test(args) => test::run(args),
         Verb::Ci => test::run_ci(),
+        Verb::Bench(args) => bench::run(args),
         Verb::Vm(args) => vm::run(args),
         Verb::Completions(args) => completions::run(args),
     };

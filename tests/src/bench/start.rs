@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//! From the start of a guest to an agent that enforces, and what that agent weighs.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use guest_init::protocol::READY_MARKER;
+
+use super::{
+    report::{Figure, Report},
+    rig::{Clock, Guest, resident},
+    samples::{percentile, sorted},
+};
+
+/// Guests that are booted: an odd number, so that one of them is in the middle.
+const BOOTS: usize = 5;
+
+/// Times of one boot, in seconds, and memory.
+struct Boot {
+    init: f64,
+    ready: f64,
+    resident: f64,
+}
+
+/// Boots guests one after the other.
+pub(super) fn measure(report: &mut Report) -> Result<()> {
+    let boots = (0..BOOTS).map(|_| boot()).collect::<Result<Vec<_>>>()?;
+    let mut add = |name, unit, of: fn(&Boot) -> f64, note: &str| -> Result<()> {
+        let sorted = sorted(boots.iter().map(of).collect());
+        let range = format!("{:.2} to {:.2}; {note}", sorted[0], sorted[sorted.len() - 1]);
+        let median = percentile(&sorted, 50).context("no boots")?;
+        report.add(Figure::new(name, median, unit).note(range));
+        Ok(())
+    };
+    add("boot.init", "s", |boot| boot.init, "kernel's start to init's ready, by the guest")?;
+    add("agent.ready", "s", |boot| boot.ready, "exec to enforcing, by the host, 2 vCPU")?;
+    add("boot.enforcing", "s", |boot| boot.init + boot.ready, "the sum of both")?;
+    add("agent.rss", "MiB", |boot| boot.resident, "VmRSS, enforcing, no container")
+}
+
+fn boot() -> Result<Boot> {
+    let guest = Guest::boot(Clock::Host)?;
+    let ready = guest.vm.console().wait_for(READY_MARKER, Instant::now());
+    let ready = ready.context("init has no ready line")?;
+    let uptime = ready.split_once("uptime=").context("init's ready line has no uptime")?.1;
+    let started = Instant::now();
+    let agent = guest.start_agent()?;
+    let took = started.elapsed().as_secs_f64();
+    let status = guest.vm.read_file(&format!("/proc/{agent}/status"))?;
+    Ok(Boot {
+        init: uptime.trim().parse().context("init's uptime")?,
+        ready: took,
+        resident: resident(&String::from_utf8_lossy(&status))?,
+    })
+}

@@ -105,7 +105,7 @@ fn bypasses(
 ) -> Result<Vec<Finding>, UnsupportedRule> {
     let open: BTreeSet<RuleId> = verify(hardened, postures)?
         .into_iter()
-        .filter(|found| matches!(found.verdict, Verdict::Bypassed { .. }))
+        .filter(|found| !matches!(found.verdict, Verdict::Holds { .. }))
         .map(|found| found.rule)
         .collect();
     let finding = |found: Verified| {
@@ -131,7 +131,23 @@ fn bypasses(
             message: message.into(),
         })
     };
-    Ok(verify(written, postures)?.into_iter().filter_map(finding).collect())
+    let written = verify(written, postures)?;
+    let unsearched = written.iter().find(|found| found.verdict == Verdict::Unsearched);
+    let unsearched = unsearched.cloned().map(unsearched_finding);
+    Ok(written.into_iter().filter_map(finding).chain(unsearched).collect())
+}
+
+/// Of the first one; those after it are in the same case.
+fn unsearched_finding(found: Verified) -> Finding {
+    Finding {
+        code: Code::Unsearched,
+        counter_example: None,
+        policy: Some(found.policy),
+        field: found.field,
+        message: "from here on nobody looked for other names under which programs run: too many \
+                  rules speak about the same ones; merge rules on one directory"
+            .into(),
+    }
 }
 
 fn audited(inputs: &Inputs<'_>) -> Option<Finding> {

@@ -101,7 +101,9 @@ impl Init {
     /// If the process is gone.
     pub fn started(&self) -> Result<u64, InspectError> {
         let operation = "reading the start";
-        let stat = fs::read_to_string(self.proc("stat")).map_err(self.failed(operation))?;
+        let stat = fs::read(self.proc("stat")).map_err(self.failed(operation))?;
+        // The name is whatever bytes the process chose.
+        let stat = String::from_utf8_lossy(&stat);
         self.check_alive()?;
         // The name, which may hold anything, ends with the last parenthesis; the start is the
         // twentieth field behind it (proc_pid_stat(5)).

@@ -12,6 +12,8 @@ pub enum Code {
     Bypass,
     /// It would, but the level of hardening closes that way.
     BypassClosed,
+    /// So many rules speak about the blocked program that no other name was searched.
+    Unsearched,
     /// Nothing in the policy makes a rule.
     NoRules,
     /// A list of container names without brackets, which KubeArmor reads differently.
@@ -46,6 +48,7 @@ impl Code {
         match self {
             Self::Bypass => "bypass",
             Self::BypassClosed => "bypass-closed",
+            Self::Unsearched => "unsearched",
             Self::NoRules => "no-rules",
             Self::ContainerNames => "container-names",
             Self::Posture => "posture",

@@ -27,6 +27,8 @@ pub enum Verdict {
         /// Number of accesses that were judged.
         searched: usize,
     },
+    /// Nobody knows: the rules together are more than a search takes.
+    Unsearched,
 }
 
 /// One judged rule.
@@ -128,6 +130,16 @@ mod tests {
         let counter_example = "mv /usr/bin/apt /opt/x; /opt/x runs, started by /bin/sh".into();
         let found = verdicts(rules, Level::Base);
         assert_eq!(found[0], Verdict::Bypassed { counter_example });
+    }
+
+    #[test]
+    fn rules_that_all_speak_about_each_other_take_no_square_of_time() {
+        let programs = (0..2000).map(|number| named(Action::Block, &format!("/usr/bin/x{number}")));
+        let callers = (0..2000).map(|number| Source::Path(path(&format!("/s{number}"))));
+        let directories = callers.map(|caller| below(Action::Block, "/usr", &[caller]));
+        let found = verdicts(programs.chain(directories).collect(), Level::Base);
+        assert!(matches!(found[0], Verdict::Holds { .. }));
+        assert_eq!(found[1999], Verdict::Unsearched);
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn outcome(world: &World) -> Result<Value, String> {
     let verified = verify(&hardened, postures).map_err(|error| error.to_string())?;
     let bypasses = verified.into_iter().filter_map(|verified| match verified.verdict {
         Verdict::Bypassed { counter_example } => Some(counter_example),
-        Verdict::Holds { .. } => None,
+        Verdict::Holds { .. } | Verdict::Unsearched => None,
     });
     let target = Target {
         namespace: world.pod.metadata.namespace.clone(),

@@ -80,6 +80,9 @@ pub fn quick(chosen: &BTreeSet<Group>) -> Result<Report> {
     if chosen.contains(&Group::Size) {
         report.part("weigh programs", sizes::measure);
     }
+    if chosen.len() == Group::ALL.len() {
+        report.expect_all_targets();
+    }
     Ok(report)
 }
 

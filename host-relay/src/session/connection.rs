@@ -29,6 +29,9 @@ use crate::{
 
 type Sent = (Parcel, Result<Applied, PushError>);
 
+/// Residues of one apply that the log names: a large generated policy has thousands of absent paths.
+const MAX_LOGGED_RESIDUES: usize = 8;
+
 /// The state of one connection.
 pub(super) struct Connection<'a> {
     session: &'a mut Session,
@@ -141,9 +144,12 @@ impl<'a> Connection<'a> {
         match outcome {
             Ok(applied) => {
                 info!(container = %target, %generation, digest = %parcel.digest, took_ns = applied.took_ns, "applied");
-                for residue in &applied.residues {
+                for residue in applied.residues.iter().take(MAX_LOGGED_RESIDUES) {
                     let (rule, detail) = (RuleId(residue.rule_id), &residue.detail);
                     warn!(container = %target, %rule, detail, "residue: a rule holds in part");
+                }
+                if let Some(more) = applied.residues.len().checked_sub(MAX_LOGGED_RESIDUES + 1) {
+                    warn!(container = %target, more = more + 1, "more residues: see ListSandboxes");
                 }
                 self.ledger.applied(&parcel, applied.residues);
                 // Whatever the guest said of itself before, it enforces now.

@@ -36,6 +36,7 @@ struct Change {
 
 /// Changes one container's policy.
 pub(super) fn measure(report: &mut Report) -> Result<()> {
+    report.condition_of_host("changes")?;
     let guest = Guest::boot(Clock::Host)?;
     let agent = guest.start_agent()?;
     let relay = Relay::start(&guest)?;
@@ -45,7 +46,7 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
     let container = guest.gated(POD, Rootfs::Busybox)?;
     let timed = |index: usize| {
         // Each differs from the one before.
-        change(&relay, index as u64 + 2, &policies::blocking(1 + index % 2))
+        change(&relay, index as u64 + 2, &policies::blocking(2 + index % 2))
     };
     let changes = (0..CHANGES).map(timed).collect::<Result<Vec<_>>>()?;
     add_changes(report, &changes)?;

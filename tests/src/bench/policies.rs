@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 /// Label of the pods that these policies select.
 pub(super) const APP: &str = "bench";
 
-/// Blocks `count` paths, half as programs and half as files, none of which exists.
+/// Blocks `count` paths, at least two, half as programs and half as files; none of them exists.
 pub(super) fn blocking(count: usize) -> String {
     let mut text = head("block");
     text += "  process:\n    matchPaths:\n";

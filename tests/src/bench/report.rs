@@ -2,8 +2,9 @@
 //! Figures as a table for people and as JSON for machines.
 
 use std::fmt::Write as _;
+use std::{fs, thread};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::step::{say, step};
@@ -93,9 +94,26 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Once all figures were taken: a target without one is a name that nothing has any more.
+    pub(super) fn expect_all_targets(&mut self) {
+        let taken = |name: &&str| self.figures.iter().any(|figure| figure.name == **name);
+        let missing: Vec<_> = self.targets.names().filter(|name| !taken(name)).collect();
+        let missing = missing.into_iter().map(|name| format!("{name}: it has a target, no value"));
+        self.not_measured.extend(missing.collect::<Vec<_>>());
+    }
+
     /// Adds what figures depend on.
     pub(super) fn condition(&mut self, condition: impl Into<String>) {
         self.conditions.push(condition.into());
+    }
+
+    /// Adds how busy this host is: times on a busy one say little.
+    pub(super) fn condition_of_host(&mut self, part: &str) -> Result<()> {
+        let load = fs::read_to_string("/proc/loadavg").context("read the load")?;
+        let load = load.split(' ').next().unwrap_or_default();
+        let processors = thread::available_parallelism().context("count processors")?;
+        self.condition(format!("{part}: {processors} processors, load {load} when it began"));
+        Ok(())
     }
 
     /// Whether no target was missed.
@@ -202,6 +220,15 @@ mod tests {
         assert_eq!(met, [Some(true), Some(false), None]);
         assert!(!report.is_met() && report.is_complete());
         assert!(report.summary().ends_with("1 targets met, 1 missed"));
+    }
+
+    #[test]
+    fn a_target_without_a_figure_leaves_the_report_incomplete() {
+        let mut report = report();
+        report.expect_all_targets();
+        assert!(!report.is_complete());
+        assert!(report.table(false).contains("not measured: agent.rss: it has a target"));
+        assert!(!report.table(false).contains("not measured: agent.binary"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ struct Boot {
 
 /// Boots guests one after the other.
 pub(super) fn measure(report: &mut Report) -> Result<()> {
+    report.condition_of_host("boot and agent")?;
     let boots = (0..BOOTS).map(|_| boot()).collect::<Result<Vec<_>>>()?;
     let mut add = |name, unit, of: fn(&Boot) -> f64, note: &str| -> Result<()> {
         let sorted = sorted(boots.iter().map(of).collect());

@@ -34,6 +34,11 @@ impl Targets {
         Ok(Self(suites.remove(suite).unwrap_or_default()))
     }
 
+    /// Names of the figures that have a target.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// Bound of a figure, if it has one.
     pub(super) fn bound(&self, figure: &Figure) -> Option<f64> {
         match self.0.get(&figure.name)? {

@@ -16,6 +16,7 @@
 #define EINVAL 22
 
 #include "lib/maps.h"
+#include "lib/cast.h"
 #include "lib/hash.h"
 #include "lib/walk.h"
 #include "lib/decide.h"

@@ -15,6 +15,7 @@ pub mod files;
 #[cfg(test)]
 mod fixtures;
 pub mod gate;
+pub mod heap;
 pub mod hook;
 pub mod lifecycle;
 pub mod loader;

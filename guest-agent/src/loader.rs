@@ -18,7 +18,8 @@ use aya::{
     maps::{Array, Map, MapData, MapError, RingBuf},
     programs::{Lsm, links::FdLink},
 };
-use guest_bpf::{OBJECT, abi};
+use aya_obj::btf::BtfKind;
+use guest_bpf::{OBJECT, abi, kfunc};
 use policy_model::Digest;
 
 use crate::maps::{Maps, MapsError};
@@ -78,6 +79,9 @@ pub enum LoadError {
     /// The kernel tells nothing about its types.
     #[error("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)")]
     Btf(#[source] aya::BtfError),
+    /// A function that the programs call is not there for them.
+    #[error("the kernel offers no `{}` to programs (Linux 6.2 or newer)", kfunc::RDONLY_CAST)]
+    Kfunc(#[source] aya::BtfError),
     /// The object does not load.
     #[error("the BPF object does not load")]
     Object(#[source] aya::EbpfError),
@@ -144,7 +148,9 @@ fn load_into(pins: &Path) -> Result<Loaded, LoadError> {
     for map in MAPS {
         loader.map_pin_path(map, pins.join(map));
     }
-    let mut ebpf = loader.load(OBJECT).map_err(LoadError::Object)?;
+    let cast = btf.id_by_type_name_kind(kfunc::RDONLY_CAST, BtfKind::Func);
+    let object = kfunc::bind(cast.map_err(LoadError::Kfunc)?);
+    let mut ebpf = loader.load(&object).map_err(LoadError::Object)?;
     let maps = Maps::fresh(&mut ebpf, init_of_guest()?)?;
     let ring = open(ebpf.take_map("events"), "events", RingBuf::try_from)?;
     let journal = open(ebpf.take_map("journal"), "journal", Array::try_from)?;

@@ -21,6 +21,7 @@ use crate::{
     containers::Cgroup,
     events::{self, Numbers, Source},
     gate::{self, Gate},
+    heap,
     loader::{self, Loaded},
     maps::Maps,
     mounts,
@@ -172,6 +173,7 @@ impl KernelThread {
             exempt(&mut maps, path);
         }
         let self_test = self_test::prove(&mut maps)?;
+        heap::trim();
         Ok((maps, Source { ring, numbers: Numbers(journal), self_test }))
     }
 }

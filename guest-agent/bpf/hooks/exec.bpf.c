@@ -10,7 +10,7 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 
 	if (ret)
 		return ret;
-	scope = enter(&s, any_label());
+	scope = enter(&s, is_unlabelled() ? NULL : any_label());
 	if (scope == OUT_OF_SCOPE) {
 		scope = adopt(&s);
 		if (scope == BROKEN_SCOPE && !s.label) {
@@ -34,7 +34,7 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 {
-	struct abi_task *label = any_label();
+	struct abi_task *label = is_unlabelled() ? NULL : any_label();
 	struct scope s;
 
 	if (!label)

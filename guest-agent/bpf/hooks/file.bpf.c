@@ -11,7 +11,7 @@ static __always_inline void record_identity(struct file *file)
 
 	if (!probe || !probe->thread || probe->thread != (__u32)bpf_get_current_pid_tgid())
 		return;
-	inode_key(BPF_CORE_READ(file, f_inode), probe->set, &key);
+	inode_key(file->f_inode, probe->set, &key);
 	class_id = probe->class_id;
 	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
 		probe->failed++;
@@ -27,25 +27,22 @@ static __always_inline int open_for_exec(struct scope *s, struct file *file)
 	struct outcome out = {};
 
 	if (!(s->set->flags & ABI_SET_PROCESS) ||
-	    !identity_class(s->set, BPF_CORE_READ(file, f_inode)))
+	    !identity_class(s->set, file->f_inode))
 		return 0;
 	if (judge(s, file, ABI_PROCESS, &out))
 		return refuse(s, file, ABI_FILE_OPEN, ABI_PROCESS);
 	return out.verdict == ABI_BLOCK ? conclude(s, &out, file, ABI_FILE_OPEN, ABI_PROCESS) : 0;
 }
 
-SEC("lsm/file_open")
-int BPF_PROG(file_open, struct file *file, int ret)
+/* Apart from the hook, so that the guest's own opens do not pay for what it saves and clears. */
+static __noinline int open_labelled(struct file *file)
 {
+	bool for_exec = file->f_flags & FMODE_EXEC;
 	struct outcome out = {};
 	struct scope s;
-	int scope;
-	bool for_exec;
+	int scope = enter(&s, for_exec ? any_label() : own_label());
+	int denied;
 
-	if (ret)
-		return ret;
-	for_exec = file->f_flags & FMODE_EXEC;
-	scope = enter(&s, for_exec ? any_label() : own_label());
 	if (scope == OUT_OF_SCOPE) {
 		record_identity(file);
 		return 0;
@@ -53,13 +50,24 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
 	if (for_exec) {
-		ret = open_for_exec(&s, file);
-		if (ret)
-			return ret;
+		denied = open_for_exec(&s, file);
+		if (denied)
+			return denied;
 	}
 	if (!(s.set->flags & ABI_SET_FILE) || s.label->pending)
 		return 0;
 	if (judge(&s, file, ABI_FILE, &out))
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
 	return conclude(&s, &out, file, ABI_FILE_OPEN, ABI_FILE);
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(file_open, struct file *file, int ret)
+{
+	if (ret)
+		return ret;
+	if (!is_unlabelled())
+		return open_labelled(file);
+	record_identity(file);
+	return 0;
 }

@@ -6,7 +6,7 @@
 static __always_inline int map_executable(struct file *file, __u8 hook)
 {
 	struct outcome out = {};
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct inode *inode = file->f_inode;
 	struct scope s;
 	int scope = enter(&s, own_label());
 	__u32 subject = 0, class_id;
@@ -34,7 +34,7 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 {
 	if (ret)
 		return ret;
-	if (!file || !(prot & PROT_EXEC))
+	if (!file || !(prot & PROT_EXEC) || is_unlabelled())
 		return 0;
 	return map_executable(file, ABI_MMAP_FILE);
 }
@@ -47,7 +47,7 @@ int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, u
 
 	if (ret)
 		return ret;
-	if (!(prot & PROT_EXEC))
+	if (!(prot & PROT_EXEC) || is_unlabelled())
 		return 0;
 	file = vma->vm_file;
 	return file ? map_executable(file, ABI_FILE_MPROTECT) : 0;

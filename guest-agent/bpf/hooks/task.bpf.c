@@ -8,6 +8,8 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 
 	if (ret)
 		return ret;
+	if (is_unlabelled())
+		return 0;
 	label = any_label();
 	if (!label)
 		return 0;

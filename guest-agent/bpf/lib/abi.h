@@ -17,8 +17,8 @@ typedef int32_t __s32;
 
 /* Containers at once: a pod has tens at most. */
 #define ABI_MAX_SLOTS 256
-/* Component hashes that fit on the stack beside the rest (512 bytes). */
-#define ABI_CHUNK 16
+/* Dentries that fit on the stack beside the rest (512 bytes). */
+#define ABI_CHUNK 8
 /* Components of a rule with the prefix of its mount; deeper accesses are walked, not hashed. */
 #define ABI_MAX_DEPTH 128
 /* Dentries between a file and the root of its super block: PATH_MAX / 2, as for one-letter names. */
@@ -222,7 +222,7 @@ _Static_assert(sizeof(struct abi_label) == 24, "abi_label");
 _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
 _Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");
 _Static_assert(sizeof(struct abi_event) == 2472, "abi_event");
-/* The stack holds one chunk of component hashes; depths are whole chunks. */
+/* The stack holds one chunk of dentries; depths are whole chunks. */
 _Static_assert((ABI_CHUNK & (ABI_CHUNK - 1)) == 0, "the chunk is a mask");
 _Static_assert(ABI_MAX_DEPTH % ABI_CHUNK == 0, "depths are whole chunks");
 

@@ -9,16 +9,17 @@
 
 static __always_inline bool is_guests_own(struct task_struct *task)
 {
-	struct dentry *root = BPF_CORE_READ(task, fs, root.dentry);
 	__u32 zero = 0;
 	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
+	struct dentry *root;
 
 	if (!own)
 		return false;
-	if (BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) == own->init_mnt_ns)
+	if (task->nsproxy->mnt_ns->ns.inum == own->init_mnt_ns)
 		return true;
-	return BPF_CORE_READ(root, d_inode, i_ino) == own->init_root_ino &&
-	       BPF_CORE_READ(root, d_sb, s_dev) == own->init_root_dev;
+	root = task->fs->root.dentry;
+	return root->d_inode->i_ino == own->init_root_ino &&
+	       root->d_sb->s_dev == own->init_root_dev;
 }
 
 /* Slot of the nearest registered cgroup; NULL if there is none. */

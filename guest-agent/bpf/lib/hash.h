@@ -44,8 +44,10 @@ static __always_inline void sip_word(struct sip *s, __u64 word)
 	s->v0 ^= word;
 }
 
-static __always_inline __u64 sip_finish(struct sip *s)
+/* The last word has the length of all, modulo 256, in its first byte. */
+static __always_inline __u64 sip_finish(struct sip *s, __u64 rest, __u64 len)
 {
+	sip_word(s, rest | len << 56);
 	s->v2 ^= 0xff;
 	sip_round(s);
 	sip_round(s);
@@ -53,15 +55,15 @@ static __always_inline __u64 sip_finish(struct sip *s)
 	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
 }
 
-static __always_inline __u64 hash_pair(const __u64 *key, __u64 first, __u64 second)
+/* The root of a super block, for one set. */
+static __always_inline __u64 hash_root(const __u64 *key, __u32 set, __u32 dev)
 {
 	struct sip s;
 
 	sip_start(&s, key);
-	sip_word(&s, first);
-	sip_word(&s, second);
-	sip_word(&s, 16ull << 56);
-	return sip_finish(&s);
+	sip_word(&s, set);
+	sip_word(&s, dev);
+	return sip_finish(&s, 0, 16);
 }
 
 #endif

@@ -8,9 +8,9 @@
 static __always_inline void inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
 {
 	key->set = set;
-	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	key->ino = BPF_CORE_READ(inode, i_ino);
-	key->generation = BPF_CORE_READ(inode, i_generation);
+	key->dev = inode->i_sb->s_dev;
+	key->ino = inode->i_ino;
+	key->generation = inode->i_generation;
 	key->pad = 0;
 }
 

@@ -30,9 +30,9 @@ static __always_inline int read_renames(__u32 *renames)
 	__u32 zero = 0;
 	struct abi_settings *known = bpf_map_lookup_elem(&settings, &zero);
 
-	if (!known || !known->rename_sequence ||
-	    bpf_probe_read_kernel(renames, sizeof(*renames), (void *)known->rename_sequence))
+	if (!known || !known->rename_sequence)
 		return -1;
+	*renames = kernel_memory(struct seqcount, known->rename_sequence)->sequence;
 	return *renames & 1 ? -1 : 0;
 }
 
@@ -44,7 +44,7 @@ static __always_inline bool has_one_name(struct inode *inode)
 /* include/uapi/linux/magic.h: file systems whose names change only under rename_lock. */
 static __always_inline bool keeps_names(struct inode *inode)
 {
-	switch (BPF_CORE_READ(inode, i_sb, s_magic)) {
+	switch (inode->i_sb->s_magic) {
 	case 0x01021994: /* tmpfs */
 	case 0x858458f6: /* ramfs */
 	case 0xef53:	 /* ext4 */

@@ -39,7 +39,7 @@ static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 c
  * still holds. fs/mount.h: MNT_NS_INTERNAL. */
 static __always_inline bool is_internal(struct file *file)
 {
-	void *mnt = BPF_CORE_READ(file, f_path.mnt);
+	void *mnt = file->f_path.mnt;
 	struct mount *mount = mnt - bpf_core_field_offset(struct mount, mnt);
 
 	return (long)BPF_CORE_READ(mount, mnt_ns) == -EINVAL;
@@ -59,7 +59,7 @@ static __always_inline int judge(struct scope *s, struct file *file, __u32 categ
 	       find_decision(set, found.inode, subject, category), unmatched_verdict(set, category),
 	       out);
 	/* An exec is the process category's business; a file rule that names the program still holds. */
-	if (category == ABI_FILE && out->reason == ABI_POSTURE &&
+	if (category == ABI_FILE && out->reason == ABI_POSTURE && out->verdict > ABI_ALLOW &&
 	    (file->f_flags & FMODE_EXEC || is_internal(file)))
 		out->verdict = ABI_ALLOW;
 	return 0;

@@ -39,6 +39,13 @@ static __always_inline int enter_with(struct scope *s, struct abi_task *label)
 	return find_set(s) == IN_SCOPE ? IN_SCOPE : find_set(s);
 }
 
+/* Whether the current task cannot have a label: nobody ever kept anything with it. That is true of
+ * all that is no container's, and costs a tenth of asking. */
+static __always_inline bool is_unlabelled(void)
+{
+	return !bpf_get_current_task_btf()->bpf_storage;
+}
+
 /* Label of the current task, also while the runtime prepares the container in it. */
 static __always_inline struct abi_task *any_label(void)
 {
@@ -82,22 +89,23 @@ static __always_inline int set_subject(struct scope *s, struct dentry *exe)
 	return 0;
 }
 
-/* Subject of the current task. It is computed at exec; after a switch of the set, here. */
-static __noinline int current_subject(struct scope *s, __u32 *subject)
+/* The label's subject is of another set: the program that the task runs is looked up again. */
+static __noinline int renew_subject(struct scope *s)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct dentry *exe;
+	struct dentry *exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
 
+	return exe && s->set && s->label ? set_subject(s, exe) : -1;
+}
+
+/* Subject of the current task. It is computed at exec; after a switch of the set, here. */
+static __always_inline int current_subject(struct scope *s, __u32 *subject)
+{
 	*subject = 0;
-	if (!s->set || !s->label)
-		return -1;
 	if (!(s->set->flags & ABI_SET_SUBJECTS))
 		return 0;
-	if (s->label->subject_set != s->set->id) {
-		exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
-		if (!exe || set_subject(s, exe))
-			return -1;
-	}
+	if (s->label->subject_set != s->set->id && renew_subject(s))
+		return -1;
 	*subject = s->label->subject;
 	return 0;
 }

@@ -39,6 +39,10 @@ enum {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct seqcount {
+	unsigned int sequence;
+};
+
 struct qstr {
 	union {
 		struct {
@@ -141,7 +145,10 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct bpf_local_storage;
+
 struct task_struct {
+	struct bpf_local_storage *bpf_storage;
 	struct mm_struct *mm;
 	int tgid;
 	struct task_struct *real_parent;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * From a dentry to the classes of its place: up to the root of its super block to learn the depth,
- * up again to hash the names nearest to the root, down the trie as far as it goes. Names below the
- * deepest rule are never hashed. Relative to the super block's root, so chroot, bind mounts and
- * mount namespaces change nothing.
+ * From a dentry to the classes of its place: up to the root of its super block, then from there down
+ * the trie as far as it goes. Names below the deepest node found are never read. Relative to the
+ * super block's root, so chroot, bind mounts and mount namespaces change nothing.
  */
 #ifndef KADAPTER_WALK_H
 #define KADAPTER_WALK_H
@@ -12,106 +11,118 @@
 #define SB_KERNMOUNT (1ul << 22)
 #define SB_NOUSER (1ul << 31)
 
+/* Bytes of a name that are read at once: longer names are rare. */
+#define NAME_BLOCK 32
+
 struct walk {
 	const struct abi_settings *settings;
-	struct dentry *dentry; /* where the walk is */
-	struct dentry *start;
-	struct dentry *root;
+	__u64 at; /* address of the dentry where the walk is */
+	__u64 start;
+	__u64 root;
 	__u32 depth; /* components between root and start */
-	__u32 limit; /* components to hash: no node is deeper */
+	__u32 limit; /* components to look for: no node is deeper */
 	__u32 base;  /* first component of the chunk */
 	__u32 found; /* components down to the deepest node found */
 	__u64 place;
 	struct abi_node node; /* the deepest node found */
 	__u8 failed;
 	__u8 done;
-	__u64 names[ABI_CHUNK];
+	__u64 chain[ABI_CHUNK]; /* the dentries passed last, at their distance from the start */
 };
 
 enum walk_result { WALK_OK = 0, WALK_PATHLESS = 1, WALK_UNKNOWN_SB = 2, WALK_FAILED = 3 };
 
-static long count_up(__u32 i, void *context)
+static __always_inline __u64 parent_of(__u64 dentry)
+{
+	return (__u64)kernel_memory(struct dentry, dentry)->d_parent;
+}
+
+/* Up to the root. */
+static long climb(__u32 i, void *context)
 {
 	struct walk *w = context;
-	struct dentry *dentry = w->dentry, *parent;
+	__u64 parent;
 
-	if (dentry == w->root) {
+	if (w->at == w->root) {
 		w->done = 1;
 		return 1;
 	}
-	parent = BPF_CORE_READ(dentry, d_parent);
-	if (!parent || parent == dentry) {
+	parent = parent_of(w->at);
+	if (!parent || parent == w->at) {
 		/* A disconnected dentry: opened by handle, its name is unknown. */
 		w->failed = 1;
 		return 1;
 	}
-	w->dentry = parent;
+	w->chain[i & (ABI_CHUNK - 1)] = w->at;
+	w->at = parent;
 	w->depth++;
 	return 0;
 }
 
-struct name_hash {
-	struct sip sip;
-	const unsigned char *name;
-	__u32 len;
-	__u8 failed;
-	__u8 done;
-};
-
-static long hash_word(__u32 i, void *context)
+/* Up once more, for components that the first climb has overwritten. */
+static long climb_again(__u32 i, void *context)
 {
-	struct name_hash *n = context;
-	__u64 left = n->len - i * 8, word = 0;
+	struct walk *w = context;
 
-	if (left >= 8) {
-		n->failed = bpf_probe_read_kernel(&word, 8, n->name + i * 8) != 0;
-		sip_word(&n->sip, word);
-		return n->failed;
-	}
-	/* In assembly: the compiler knows that it is less than 8 and would drop what the verifier
-	 * needs to see. */
-	asm volatile("%[left] &= 7" : [left] "+r"(left));
-	n->failed = bpf_probe_read_kernel(&word, left, n->name + i * 8) != 0;
-	sip_word(&n->sip, word | (__u64)n->len << 56);
-	n->done = 1;
-	return 1;
-}
-
-/* Hash of a name, read in words: bpf_loop keeps stack and verification small. */
-static __always_inline int hash_name(const __u64 *key, struct dentry *dentry, __u64 *hash)
-{
-	struct name_hash n = {
-		.name = BPF_CORE_READ(dentry, d_name.name),
-		.len = BPF_CORE_READ(dentry, d_name.len),
-	};
-
-	if (n.len > ABI_MAX_NAME)
-		return -1;
-	sip_start(&n.sip, key);
-	bpf_loop(ABI_MAX_NAME / 8 + 1, hash_word, &n, 0);
-	if (n.failed || !n.done)
-		return -1;
-	*hash = sip_finish(&n.sip);
+	w->chain[i & (ABI_CHUNK - 1)] = w->at;
+	w->at = parent_of(w->at);
 	return 0;
 }
 
-static long hash_up(__u32 i, void *context)
-{
-	struct walk *w = context;
-	struct dentry *dentry = w->dentry;
-	__u32 component = w->depth - 1 - i;
-	__u64 hash;
+struct long_name {
+	struct sip sip;
+	const unsigned char *text;
+	__u8 failed;
+};
 
-	if (i >= w->depth || component < w->base)
+static long hash_block(__u32 i, void *context)
+{
+	struct long_name *n = context;
+	__u64 block[NAME_BLOCK / 8];
+
+	if (bpf_probe_read_kernel(block, sizeof(block), n->text + i * NAME_BLOCK)) {
+		n->failed = 1;
 		return 1;
-	if (component < w->base + ABI_CHUNK && component < w->limit) {
-		if (hash_name(w->settings->hash_key, dentry, &hash)) {
-			w->failed = 1;
-			return 1;
-		}
-		w->names[component & (ABI_CHUNK - 1)] = hash;
 	}
-	w->dentry = BPF_CORE_READ(dentry, d_parent);
+	for (int word = 0; word < NAME_BLOCK / 8; word++)
+		sip_word(&n->sip, block[word]);
+	return 0;
+}
+
+/* What is before the name's last block; apart, so that the state of the others stays in registers. */
+static __always_inline int hash_blocks(struct sip *sip, const unsigned char *text, __u32 len)
+{
+	struct long_name n = { .sip = *sip, .text = text };
+
+	bpf_loop(len / NAME_BLOCK, hash_block, &n, 0);
+	*sip = n.sip;
+	return n.failed ? -1 : 0;
+}
+
+/* Hash of a place and a name below it. */
+static __always_inline int step_into(__u64 *place, const __u64 *key, struct dentry *dentry)
+{
+	const unsigned char *text = dentry->d_name.name;
+	__u32 len = dentry->d_name.len, left = len & (NAME_BLOCK - 1);
+	__u64 block[NAME_BLOCK / 8] = {}, rest = 0;
+	struct sip sip;
+
+	if (len > ABI_MAX_NAME)
+		return -1;
+	if (bpf_probe_read_kernel(block, left, text + (len - left)))
+		return -1;
+	sip_start(&sip, key);
+	sip_word(&sip, *place);
+	if (len >= NAME_BLOCK && hash_blocks(&sip, text, len))
+		return -1;
+	for (int word = 0; word < NAME_BLOCK / 8; word++) {
+		rest = block[word];
+		if (left < 8)
+			break;
+		sip_word(&sip, rest);
+		left -= 8;
+	}
+	*place = sip_finish(&sip, rest, len + sizeof(*place));
 	return 0;
 }
 
@@ -120,12 +131,17 @@ static long step_down(__u32 i, void *context)
 	struct walk *w = context;
 	__u32 component = w->base + i;
 	struct abi_node *node;
+	__u64 dentry;
 
 	if (component >= w->depth || component >= w->limit) {
 		w->done = 1;
 		return 1;
 	}
-	w->place = hash_pair(w->settings->hash_key, w->place, w->names[i & (ABI_CHUNK - 1)]);
+	dentry = w->chain[(w->depth - 1 - component) & (ABI_CHUNK - 1)];
+	if (step_into(&w->place, w->settings->hash_key, kernel_memory(struct dentry, dentry))) {
+		w->failed = 1;
+		return 1;
+	}
 	node = bpf_map_lookup_elem(&nodes, &w->place);
 	if (!node) {
 		w->done = 1;
@@ -136,20 +152,18 @@ static long step_down(__u32 i, void *context)
 	return 0;
 }
 
+/* The first chunk is what the climb to the root leaves. */
 static long walk_chunk(__u32 i, void *context)
 {
 	struct walk *w = context;
 
 	w->base = i * ABI_CHUNK;
-	w->dentry = w->start;
-	bpf_loop(ABI_MAX_WALK, hash_up, w, 0);
-	/* A rename overtook the walk: the names are of no path. */
-	if (!i && w->dentry != w->root)
-		w->failed = 1;
-	if (w->failed)
-		return 1;
+	if (i && w->base < w->depth) {
+		w->at = w->start;
+		bpf_loop(w->depth - w->base, climb_again, w, 0);
+	}
 	bpf_loop(ABI_CHUNK, step_down, w, 0);
-	return w->done ? 1 : 0;
+	return w->failed || w->done ? 1 : 0;
 }
 
 /*
@@ -159,27 +173,25 @@ static long walk_chunk(__u32 i, void *context)
  */
 __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 {
-	struct dentry *dentry = (void *)address;
-	struct super_block *sb = BPF_CORE_READ(dentry, d_sb);
-	unsigned long flags = BPF_CORE_READ(sb, s_flags);
-	__u32 zero = 0, dev = BPF_CORE_READ(sb, s_dev);
+	struct super_block *sb = kernel_memory(struct dentry, address)->d_sb;
+	__u32 zero = 0;
 	struct abi_node *node;
 	struct walk w = {};
 
-	if (flags & (SB_KERNMOUNT | SB_NOUSER))
+	if (sb->s_flags & (SB_KERNMOUNT | SB_NOUSER))
 		return (__u64)WALK_PATHLESS << 32;
 	w.settings = bpf_map_lookup_elem(&settings, &zero);
 	if (!w.settings)
 		return (__u64)WALK_FAILED << 32;
-	w.start = w.dentry = dentry;
-	w.root = BPF_CORE_READ(sb, s_root);
+	w.start = w.at = address;
+	w.root = (__u64)sb->s_root;
 	w.limit = depth;
-	w.place = hash_pair(w.settings->hash_key, set, dev);
+	w.place = hash_root(w.settings->hash_key, set, sb->s_dev);
 	node = bpf_map_lookup_elem(&nodes, &w.place);
 	if (!node)
 		return (__u64)WALK_UNKNOWN_SB << 32;
 	w.node = *node;
-	bpf_loop(ABI_MAX_WALK, count_up, &w, 0);
+	bpf_loop(ABI_MAX_WALK, climb, &w, 0);
 	if (w.failed || !w.done)
 		return (__u64)WALK_FAILED << 32;
 	w.done = 0;

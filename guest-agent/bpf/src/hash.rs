@@ -2,7 +2,7 @@
 //! The keyed hash that stands for a path in the kernel: the mirror of `lib/hash.h`.
 //!
 //! SipHash-1-3 with the boot's key. The root of a super block hashes (set, s_dev); each step down
-//! hashes (hash so far, hash of the name).
+//! hashes the hash so far and the name.
 
 use std::hash::Hasher as _;
 
@@ -22,26 +22,20 @@ impl HashKey {
     /// The root of a super block, for one set.
     #[must_use]
     pub fn root(self, set: u32, dev: u32) -> Place {
-        Place(self.pair(u64::from(set), u64::from(dev)))
+        self.hash(u64::from(set), &u64::from(dev).to_le_bytes())
     }
 
     /// A name below a place.
     #[must_use]
     pub fn step(self, place: Place, name: &[u8]) -> Place {
-        Place(self.pair(place.0, self.bytes(name)))
+        self.hash(place.0, name)
     }
 
-    fn pair(self, first: u64, second: u64) -> u64 {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&first.to_le_bytes());
-        bytes[8..].copy_from_slice(&second.to_le_bytes());
-        self.bytes(&bytes)
-    }
-
-    fn bytes(self, bytes: &[u8]) -> u64 {
+    fn hash(self, first: u64, rest: &[u8]) -> Place {
         let [key0, key1] = self.0;
         let mut hasher = SipHasher13::new_with_keys(key0, key1);
-        hasher.write(bytes);
-        hasher.finish()
+        hasher.write(&first.to_le_bytes());
+        hasher.write(rest);
+        Place(hasher.finish())
     }
 }

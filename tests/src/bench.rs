@@ -12,9 +12,9 @@ use std::str::FromStr;
 
 use anyhow::Result;
 
-use crate::kernel;
 use crate::prerequisites::{self, Purpose};
 use crate::step::step;
+use crate::vm::KernelChoice;
 
 pub use self::report::{Figure, Report};
 use self::targets::Targets;
@@ -58,24 +58,27 @@ pub enum Group {
 #[error("no figures are called `{0}`")]
 pub struct UnknownGroup(String);
 
-/// Takes the figures of the suite `quick`.
+/// Takes the figures of the suite `quick`, or some of them, on a kernel.
 ///
 /// # Errors
 /// If what all of them need cannot be had.
-pub fn quick(chosen: &BTreeSet<Group>) -> Result<Report> {
+pub fn quick(chosen: &BTreeSet<Group>, kernel: KernelChoice) -> Result<Report> {
     prerequisites::ensure(&[Purpose::Compile, Purpose::BuildKernel, Purpose::Boot])?;
-    let kernel = step("guest kernel", |_| kernel::build())?;
     step("programs", |_| rig::build())?;
-    let mut report = Report::new("quick", Targets::of("quick")?, &kernel.release);
+    let name = match kernel {
+        KernelChoice::Debian => "quick-debian",
+        KernelChoice::Own | KernelChoice::Auto => "quick",
+    };
+    let mut report = Report::new(name, Targets::of(name)?);
     let counted: Vec<_> = chosen.iter().copied().filter(|group| group.is_counted()).collect();
     if !counted.is_empty() {
-        report.part("count instructions", |report| instructions::measure(&counted, report));
+        report.part("count instructions", |report| instructions::measure(&counted, kernel, report));
     }
     if chosen.contains(&Group::Start) {
-        report.part("start agents", start::measure);
+        report.part("start agents", |report| start::measure(kernel, report));
     }
     if chosen.contains(&Group::Change) {
-        report.part("change policies", change::measure);
+        report.part("change policies", |report| change::measure(kernel, report));
     }
     if chosen.contains(&Group::Size) {
         report.part("weigh programs", sizes::measure);

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::rootfs::Rootfs;
+use crate::{rootfs::Rootfs, vm::KernelChoice};
 
 use super::{
     policies,
@@ -35,9 +35,10 @@ struct Change {
 }
 
 /// Changes one container's policy.
-pub(super) fn measure(report: &mut Report) -> Result<()> {
+pub(super) fn measure(kernel: KernelChoice, report: &mut Report) -> Result<()> {
     report.condition_of_host("changes")?;
-    let guest = Guest::boot(Clock::Host)?;
+    let guest = Guest::boot(Clock::Host, kernel)?;
+    report.condition_of_guest(&guest.vm)?;
     let agent = guest.start_agent()?;
     let relay = Relay::start(&guest)?;
     let status = || fs::read_to_string(format!("/proc/{}/status", relay.pid()));

@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 
-use crate::rootfs::Rootfs;
+use crate::{rootfs::Rootfs, vm::KernelChoice};
 
 use super::{
     Group,
@@ -27,14 +27,15 @@ const OTHERS: [(&str, Rootfs); 2] =
     [("ext4", Rootfs::DebianExt4), ("overlay", Rootfs::DebianOverlay)];
 
 /// Measures the groups.
-pub(super) fn measure(groups: &[Group], report: &mut Report) -> Result<()> {
+pub(super) fn measure(groups: &[Group], kernel: KernelChoice, report: &mut Report) -> Result<()> {
+    let guest = Guest::boot(Clock::Instructions, kernel)?;
+    report.condition_of_guest(&guest.vm)?;
     report.condition(
         "instructions: -icount shift=0, 1 vCPU, mitigations=off nokaslr norandmaps; medians, from \
          without an agent to with it in the same place of the same boot; spread: of the middle four fifths \
          of the samples; noise: between the medians of processes",
     );
     let plan = Plan::of(groups);
-    let guest = Guest::boot(Clock::Instructions)?;
     let bases = Bases::measure(&plan, &guest)?;
     guest.start_agent()?;
     let relay = Relay::start(&guest)?;

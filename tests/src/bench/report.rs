@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Figures as a table for people and as JSON for machines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::{fs, thread};
 
@@ -8,6 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::step::{say, step};
+use crate::vm::Vm;
 
 use super::targets::Targets;
 
@@ -28,6 +30,9 @@ pub struct Figure {
     pub target: Option<f64>,
     /// Whether it is at most that.
     pub met: Option<bool>,
+    /// If it is not: what was tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<String>,
     /// How it came about, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
@@ -55,7 +60,7 @@ impl Figure {
     /// A figure without a target.
     pub(super) fn new(name: &str, value: f64, unit: &'static str) -> Self {
         let (name, note) = (name.to_owned(), String::new());
-        Self { name, value, unit, target: None, met: None, note, noise: None }
+        Self { name, value, unit, target: None, met: None, tried: None, note, noise: None }
     }
 
     /// Says how it came about.
@@ -74,9 +79,9 @@ impl Figure {
 // === impl Report ===
 
 impl Report {
-    pub(super) fn new(suite: &'static str, targets: Targets, kernel: &str) -> Self {
-        let conditions = vec![format!("Linux {kernel} under QEMU, TCG, no KVM")];
-        Self { suite, conditions, figures: Vec::new(), not_measured: Vec::new(), targets }
+    pub(super) fn new(suite: &'static str, targets: Targets) -> Self {
+        let (conditions, figures, not_measured) = Default::default();
+        Self { suite, conditions, figures, not_measured, targets }
     }
 
     /// Takes some of the figures; if that fails, those it has taken stay.
@@ -91,6 +96,9 @@ impl Report {
     pub(super) fn add(&mut self, mut figure: Figure) {
         figure.target = self.targets.bound(&figure);
         figure.met = figure.target.map(|target| figure.value <= target);
+        if figure.met == Some(false) {
+            figure.tried = self.targets.tried(&figure.name).map(str::to_owned);
+        }
         self.figures.push(figure);
     }
 
@@ -105,6 +113,16 @@ impl Report {
     /// Adds what figures depend on.
     pub(super) fn condition(&mut self, condition: impl Into<String>) {
         self.conditions.push(condition.into());
+    }
+
+    /// Adds on which kernel a part was measured.
+    pub(super) fn condition_of_guest(&mut self, vm: &Vm) -> Result<()> {
+        let release = vm.must(&["uname", "-r"])?;
+        let condition = format!("Linux {} under QEMU, TCG, no KVM", release.trim());
+        if !self.conditions.contains(&condition) {
+            self.condition(condition);
+        }
+        Ok(())
     }
 
     /// Adds how busy this host is: times on a busy one say little.
@@ -144,10 +162,23 @@ impl Report {
         for figure in &self.figures {
             let _ = writeln!(text, "{}", row(figure, width, colours));
         }
+        for (tried, names) in self.missed() {
+            let _ = writeln!(text, "\nmissed: {}\n  {tried}", names.join(", "));
+        }
         for reason in &self.not_measured {
             let _ = writeln!(text, "not measured: {reason}");
         }
         text + &self.summary()
+    }
+
+    /// What was tried, each with the figures that it did not suffice for.
+    fn missed(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut missed = BTreeMap::<_, Vec<_>>::new();
+        for figure in self.figures.iter().filter(|figure| figure.met == Some(false)) {
+            let tried = figure.tried.as_deref().unwrap_or("nothing is known of why");
+            missed.entry(tried).or_default().push(figure.name.as_str());
+        }
+        missed
     }
 
     fn summary(&self) -> String {

@@ -84,11 +84,11 @@ pub(super) fn build() -> Result<()> {
 
 impl Guest {
     /// Boots a guest that has the programs, but runs none of them.
-    pub(super) fn boot(clock: Clock) -> Result<Self> {
+    pub(super) fn boot(clock: Clock, kernel: KernelChoice) -> Result<Self> {
         let directory = TempDir::with_prefix("kadapter-bench-").context("make a directory")?;
         let pin = keygen(&directory.path().join(KEY))?;
         let mut config = VmConfig::new("bench");
-        config.kernel = KernelChoice::Own;
+        config.kernel = kernel;
         config.memory_mib = 1024;
         config.cmdline = CMDLINE.map(str::to_owned).into();
         config.cmdline.push(format!("kadapter.relay_key={pin}"));

@@ -6,6 +6,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use guest_init::protocol::READY_MARKER;
 
+use crate::vm::KernelChoice;
+
 use super::{
     report::{Figure, Report},
     rig::{Clock, Guest, resident},
@@ -23,9 +25,9 @@ struct Boot {
 }
 
 /// Boots guests one after the other.
-pub(super) fn measure(report: &mut Report) -> Result<()> {
+pub(super) fn measure(kernel: KernelChoice, report: &mut Report) -> Result<()> {
     report.condition_of_host("boot and agent")?;
-    let boots = (0..BOOTS).map(|_| boot()).collect::<Result<Vec<_>>>()?;
+    let boots = (0..BOOTS).map(|_| boot(kernel, report)).collect::<Result<Vec<_>>>()?;
     let mut add = |name, unit, of: fn(&Boot) -> f64, note: &str| -> Result<()> {
         let sorted = sorted(boots.iter().map(of).collect());
         let range = format!("{:.2} to {:.2}; {note}", sorted[0], sorted[sorted.len() - 1]);
@@ -39,8 +41,9 @@ pub(super) fn measure(report: &mut Report) -> Result<()> {
     add("agent.rss", "MiB", |boot| boot.resident, "VmRSS, enforcing, no container")
 }
 
-fn boot() -> Result<Boot> {
-    let guest = Guest::boot(Clock::Host)?;
+fn boot(kernel: KernelChoice, report: &mut Report) -> Result<Boot> {
+    let guest = Guest::boot(Clock::Host, kernel)?;
+    report.condition_of_guest(&guest.vm)?;
     let ready = guest.vm.console().wait_for(READY_MARKER, Instant::now());
     let ready = ready.context("init has no ready line")?;
     let uptime = ready.split_once("uptime=").context("init's ready line has no uptime")?.1;

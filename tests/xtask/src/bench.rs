@@ -13,6 +13,8 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use e2e::bench::{self, Group};
 
+use crate::demo::Kernel;
+
 /// What could not be measured is worse than what was missed.
 const INCOMPLETE: u8 = 2;
 
@@ -23,6 +25,9 @@ pub(crate) struct Args {
     /// Take only these; may be repeated, or separated by commas
     #[arg(long, value_name = "GROUP", value_delimiter = ',', value_parser = names())]
     only: Vec<Group>,
+    /// Kernel of the guests
+    #[arg(long, value_name = "KERNEL", default_value = "own")]
+    kernel: Kernel,
     /// Write the figures to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -36,10 +41,10 @@ enum Suite {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let Args { suite: Suite::Quick, only, json } = args;
+    let Args { suite: Suite::Quick, only, kernel, json } = args;
     let groups: BTreeSet<Group> =
         if only.is_empty() { Group::ALL.into() } else { only.into_iter().collect() };
-    let report = bench::quick(&groups)?;
+    let report = bench::quick(&groups, kernel.into())?;
     let mut out = io::stdout().lock();
     writeln!(out, "{}", report.table(out.is_terminal()))?;
     if let Some(path) = json {

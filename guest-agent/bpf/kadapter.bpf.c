@@ -22,8 +22,10 @@
 #include "lib/decide.h"
 #include "lib/scope.h"
 #include "lib/identity.h"
+#include "lib/rules.h"
 #include "lib/label.h"
 #include "lib/object.h"
+#include "lib/settled.h"
 #include "lib/emit.h"
 #include "lib/guard.h"
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules on files: by path, by directory, by who asks.
 
+mod names;
 mod paths;
 mod whitelist;
 

@@ -3,20 +3,29 @@
 
 /* Records an inode that the agent opens. On an overlay this runs for the overlay's inode and for
  * the layer's, which is the one that keeps its number. */
-static __always_inline void record_identity(struct file *file)
+static __noinline int record(struct file *file, struct abi_probe *probe)
 {
-	__u32 zero = 0, class_id;
-	struct abi_probe *probe = bpf_map_lookup_elem(&probes, &zero);
 	struct abi_inode_key key;
+	__u32 class_id;
 
-	if (!probe || !probe->thread || probe->thread != (__u32)bpf_get_current_pid_tgid())
-		return;
+	if (!probe)
+		return 0;
 	inode_key(file->f_inode, probe->set, &key);
 	class_id = probe->class_id;
 	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
 		probe->failed++;
 	else
 		probe->seen++;
+	return 0;
+}
+
+static __always_inline void record_identity(struct file *file)
+{
+	__u32 zero = 0;
+	struct abi_probe *probe = bpf_map_lookup_elem(&probes, &zero);
+
+	if (probe && probe->thread && probe->thread == (__u32)bpf_get_current_pid_tgid())
+		record(file, probe);
 }
 
 /* A program that is blocked by identity is stopped as soon as execve opens it: this is where a
@@ -66,8 +75,9 @@ int BPF_PROG(file_open, struct file *file, int ret)
 {
 	if (ret)
 		return ret;
-	if (!is_unlabelled())
-		return open_labelled(file);
-	record_identity(file);
-	return 0;
+	if (is_unlabelled()) {
+		record_identity(file);
+		return 0;
+	}
+	return is_settled(file) ? 0 : open_labelled(file);
 }

@@ -18,6 +18,8 @@ int BPF_PROG(inode_link, struct dentry *old_dentry, struct inode *dir, struct de
 		count(ABI_FAIL_CLOSED_DENIALS);
 		return -ENOMEM;
 	}
-	label->linked = 1;
+	/* In this order, see write_label. */
+	__sync_lock_test_and_set(&label->linked, 1);
+	*(volatile __u64 *)&label->settled = 0;
 	return 0;
 }

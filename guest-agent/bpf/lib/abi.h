@@ -138,13 +138,14 @@ struct abi_subject_key {
 
 /* Value of `labels`: what a walk from this inode found, and when. */
 struct abi_label {
+	__u64 stamp; /* set << 32 | rename_lock's sequence at the walk */
+	__u64 settled; /* the stamp, if an open is allowed without a word; else 0 */
 	__u32 version; /* odd while it is written */
-	__u32 set;
-	__u32 renames; /* rename_lock's sequence at the walk */
+	__u32 period;  /* of time; it does not hold in the next one */
 	__u32 name_class;
 	__u32 inode_class;
-	__u8 linked; /* got a second name: one inode, several verdicts, nothing to keep */
-	__u8 pad[3];
+	__u32 linked; /* got a second name: one inode, several verdicts, nothing to keep */
+	__u32 pad;
 };
 
 /* The only value of `probes`: what the inodes that a thread of the agent opens now are to be
@@ -218,7 +219,7 @@ _Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");
 _Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
 _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
 _Static_assert(sizeof(struct abi_probe) == 20, "abi_probe");
-_Static_assert(sizeof(struct abi_label) == 24, "abi_label");
+_Static_assert(sizeof(struct abi_label) == 40, "abi_label");
 _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
 _Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");
 _Static_assert(sizeof(struct abi_event) == 2472, "abi_event");

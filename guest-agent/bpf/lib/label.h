@@ -5,9 +5,10 @@
  * A name that was found holds as long as nothing was renamed anywhere: every rename moves the
  * sequence of the kernel's rename_lock (fs/dcache.c, __d_move), which is read before and after a
  * walk, and compared when a label is used. So a label needs no hook on renames, has no window
- * between a hook and the rename, and a walk that a rename overtook is known as such. Of an inode
- * with several names nothing is kept, nor on file systems that others change behind the kernel's
- * back: there a walk costs little beside the open.
+ * between a hook and the rename, and a walk that a rename overtook is known as such. The sequence
+ * has 32 bits: a label expires before anybody can have renamed so often that it is the same again.
+ * Of an inode with several names nothing is kept, nor on file systems that others change behind the
+ * kernel's back: there a walk costs little beside the open.
  */
 #ifndef KADAPTER_LABEL_H
 #define KADAPTER_LABEL_H
@@ -19,10 +20,14 @@
  * be stopped for milliseconds in the middle of one. */
 #define MAX_WALKS (1 << 14)
 
-struct classes {
-	__u32 name;
-	__u32 inode;
-};
+/* Ticks for which a label holds, as a shift: a minute at 250 a second, four times that or a quarter
+ * of it at others. 2^31 renames in that time would be one in 30 ns, under one lock. */
+#define LABEL_TICKS_SHIFT 14
+
+static __always_inline __u32 now(void)
+{
+	return bpf_jiffies64() >> LABEL_TICKS_SHIFT;
+}
 
 /* Sequence of rename_lock; fails if it is not known, or a rename is under way. */
 static __always_inline int read_renames(__u32 *renames)
@@ -57,6 +62,12 @@ static __always_inline bool keeps_names(struct inode *inode)
 	}
 }
 
+/* A set and a state of all names; never zero. */
+static __always_inline __u64 stamp(__u32 set, __u32 renames)
+{
+	return (__u64)set << 32 | renames;
+}
+
 static __always_inline bool read_label(struct abi_label *label, const struct abi_set *set,
 				       struct inode *inode, struct classes *found)
 {
@@ -65,15 +76,17 @@ static __always_inline bool read_label(struct abi_label *label, const struct abi
 
 	if (version & 1 || read_renames(&renames))
 		return false;
-	holds = label->set == set->id && label->renames == renames && !label->linked;
+	holds = label->stamp == stamp(set->id, renames) && label->period == now() && !label->linked;
 	found->name = label->name_class;
 	found->inode = label->inode_class;
 	barrier();
 	return holds && *(volatile __u32 *)&label->version == version && has_one_name(inode);
 }
 
-static __always_inline void write_label(struct inode *inode, const struct abi_set *set,
-					__u32 renames, const struct classes *found)
+/* Whoever comes second leaves it to the first. A link that comes in between is not overlooked: it
+ * marks the inode and then takes `settled` back, here that is written and then the mark is read. */
+static __always_inline void write_label(struct inode *inode, __u64 stamp, bool settled,
+					const struct classes *found)
 {
 	struct abi_label *label =
 		bpf_inode_storage_get(&labels, inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -82,14 +95,19 @@ static __always_inline void write_label(struct inode *inode, const struct abi_se
 	if (!label || label->linked)
 		return;
 	version = *(volatile __u32 *)&label->version;
-	/* Whoever comes second leaves it to the first. */
 	if (version & 1 ||
 	    __sync_val_compare_and_swap(&label->version, version, version + 1) != version)
 		return;
-	label->set = set->id;
-	label->renames = renames;
+	*(volatile __u64 *)&label->settled = 0;
+	barrier();
+	label->period = now();
+	label->stamp = stamp;
 	label->name_class = found->name;
 	label->inode_class = found->inode;
+	barrier();
+	__sync_lock_test_and_set(&label->settled, settled ? stamp : 0);
+	if (*(volatile __u32 *)&label->linked)
+		*(volatile __u64 *)&label->settled = 0;
 	barrier();
 	*(volatile __u32 *)&label->version = version + 2;
 }
@@ -134,7 +152,7 @@ static __noinline int find_classes(struct scope *s, struct file *file, struct cl
 	found->name = a.class_id;
 	found->inode = identity_class(s->set, inode);
 	if (a.known && a.walked != WALK_PATHLESS && has_one_name(inode) && keeps_names(inode))
-		write_label(inode, s->set, a.renames, found);
+		write_label(inode, stamp(s->set->id, a.renames), settles(s->set, found), found);
 	return 0;
 }
 

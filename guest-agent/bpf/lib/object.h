@@ -8,32 +8,6 @@
 /* Kernel-internal open flag of execve and of a program's interpreter (include/linux/fs.h). */
 #define FMODE_EXEC 0x20
 
-static __always_inline const struct abi_decision *find_decision(const struct abi_set *set,
-								 __u32 class_id, __u32 subject,
-								 __u32 category)
-{
-	struct abi_decision_key key = {
-		.set = set->id,
-		.class_id = class_id,
-		.subject = subject,
-		.category = category,
-	};
-	const struct abi_decision *decision;
-
-	if (!class_id)
-		return NULL;
-	decision = bpf_map_lookup_elem(&decisions, &key);
-	if (decision || !subject)
-		return decision;
-	key.subject = 0;
-	return bpf_map_lookup_elem(&decisions, &key);
-}
-
-static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 category)
-{
-	return category == ABI_PROCESS ? set->process_default : set->file_default;
-}
-
 /* Whether the file lies on a mount of the kernel's own: a pipe, a socket, a memfd, or the layer
  * behind an overlay's file. No allow rule can name it; what names it through a ruled super block
  * still holds. fs/mount.h: MNT_NS_INTERNAL. */

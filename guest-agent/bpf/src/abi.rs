@@ -131,13 +131,14 @@ pub struct SubjectKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Label {
+    pub stamp: u64,
+    pub settled: u64,
     pub version: u32,
-    pub set: u32,
-    pub renames: u32,
+    pub period: u32,
     pub name_class: u32,
     pub inode_class: u32,
-    pub linked: u8,
-    pub pad: [u8; 3],
+    pub linked: u32,
+    pub pad: u32,
 }
 
 #[repr(C)]

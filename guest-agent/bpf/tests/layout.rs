@@ -50,7 +50,7 @@ layouts! {
     Decision = "abi_decision" { rank, verdict, rules_len, pad, rules, total_rules, pad2 }
     InodeKey = "abi_inode_key" { set, dev, ino, generation, pad }
     SubjectKey = "abi_subject_key" { set, class_id }
-    Label = "abi_label" { version, set, renames, name_class, inode_class, linked, pad }
+    Label = "abi_label" { stamp, settled, version, period, name_class, inode_class, linked, pad }
     Probe = "abi_probe" { thread, set, class_id, seen, failed }
     Settings = "abi_settings" { hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns, object }
     Record = "abi_record" { len, text }

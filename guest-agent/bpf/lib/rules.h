@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What the rules of a set say of a class of objects.
+ */
+#ifndef KADAPTER_RULES_H
+#define KADAPTER_RULES_H
+
+/* Of one object: by the name used now, and by the inode. 0 = no rule. */
+struct classes {
+	__u32 name;
+	__u32 inode;
+};
+
+static __always_inline const struct abi_decision *find_decision(const struct abi_set *set,
+								 __u32 class_id, __u32 subject,
+								 __u32 category)
+{
+	struct abi_decision_key key = {
+		.set = set->id,
+		.class_id = class_id,
+		.subject = subject,
+		.category = category,
+	};
+	const struct abi_decision *decision;
+
+	if (!class_id)
+		return NULL;
+	decision = bpf_map_lookup_elem(&decisions, &key);
+	if (decision || !subject)
+		return decision;
+	key.subject = 0;
+	return bpf_map_lookup_elem(&decisions, &key);
+}
+
+static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 category)
+{
+	return category == ABI_PROCESS ? set->process_default : set->file_default;
+}
+
+/* Whether an open of these classes is allowed without a word, whoever opens. Apart, for the sake of
+ * its caller's stack. */
+static __noinline bool settles(const struct abi_set *set, const struct classes *found)
+{
+	struct outcome out;
+
+	if (!set || !(set->flags & ABI_SET_FILE))
+		return false;
+	if (set->flags & ABI_SET_SUBJECTS && (found->name || found->inode))
+		return false;
+	decide(find_decision(set, found->name, 0, ABI_FILE),
+	       find_decision(set, found->inode, 0, ABI_FILE), unmatched_verdict(set, ABI_FILE),
+	       &out);
+	return out.verdict <= ABI_ALLOW;
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Opens of which nothing speaks: nearly all. They were decided before, on the way that decides all
+ * others, and nothing has changed since. What is not certain here goes that way again.
+ */
+#ifndef KADAPTER_SETTLED_H
+#define KADAPTER_SETTLED_H
+
+static __always_inline bool is_settled(struct file *file)
+{
+	struct abi_task *task = any_label();
+	struct inode *inode = file->f_inode;
+	struct abi_label *label;
+	struct scope s;
+	__u32 renames;
+	__u64 settled;
+
+	if (!task || task->pending || file->f_flags & FMODE_EXEC || !inode)
+		return false;
+	s.slot = task->slot;
+	s.container = task->container;
+	if (find_set(&s) != IN_SCOPE)
+		return false;
+	if (!(s.set->flags & ABI_SET_FILE))
+		return true;
+	label = bpf_inode_storage_get(&labels, inode, NULL, 0);
+	/* The period before the stamp: they are written in the other order. */
+	if (!label || *(volatile __u32 *)&label->period != now())
+		return false;
+	barrier();
+	settled = *(volatile __u64 *)&label->settled;
+	return !read_renames(&renames) && settled == stamp(s.set->id, renames);
+}
+
+#endif

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Names that change after they were decided on: what was kept of a file must not outlive its name.
+
+use anyhow::Result;
+use e2e::{
+    node::{Node, NodeConfig},
+    rootfs::Rootfs,
+};
+
+use super::{PLANT, file_policy};
+use crate::steps::{allowed, becomes_allowed, becomes_denied, denied};
+
+/// Ways under the rule and back: what is done, the name that must be denied, what undoes it.
+const WAYS: [[&str; 3]; 3] = [
+    ["mv /srv/free/file /srv/tree/moved", "/srv/tree/moved", "mv /srv/tree/moved /srv/free/file"],
+    ["mv /srv/free /srv/tree/dir", "/srv/tree/dir/file", "mv /srv/tree/dir /srv/free"],
+    ["ln /srv/free/file /srv/tree/second", "/srv/tree/second", "rm /srv/tree/second"],
+];
+
+/// The file under its own name, twice: the second time from what was kept.
+const FREE: &str = "cat /srv/free/file && cat /srv/free/file";
+
+fn a_kept_verdict_ends_with_the_name(config: &NodeConfig, rootfs: Rootfs) -> Result<()> {
+    let node = Node::start(config)?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", rootfs).run(&node.vm)?;
+    allowed(&web, &format!("{PLANT} && mkdir /srv/free && echo text > /srv/free/file"))?;
+    for [there, name, back] in WAYS {
+        allowed(&web, &format!("{there} && cat {name} && {back}"))?;
+    }
+
+    let block = file_policy("matchDirectories", &["{dir: /srv/tree/, recursive: true}"], "Block");
+    node.write("files.yaml", &block)?;
+    becomes_denied(&web, "cat /srv/tree/file")?;
+    for [there, name, back] in WAYS {
+        allowed(&web, &format!("{FREE} && {there}"))?;
+        denied(&web, &format!("cat {name}"))?;
+        allowed(&web, &format!("{back} && {FREE}"))?;
+    }
+    // Both names at once, in turn.
+    allowed(&web, WAYS[2][0])?;
+    for _ in 0..3 {
+        allowed(&web, FREE)?;
+        denied(&web, "cat /srv/tree/second")?;
+    }
+
+    node.remove("files.yaml")?;
+    becomes_allowed(&web, "cat /srv/tree/second && cat /srv/tree/file")
+}
+
+#[test]
+fn a_kept_verdict_ends_with_the_name_on_tmpfs() -> Result<()> {
+    a_kept_verdict_ends_with_the_name(&NodeConfig::new("file-names-tmpfs"), Rootfs::Busybox)
+}
+
+#[test]
+fn a_kept_verdict_ends_with_the_name_on_ext4() -> Result<()> {
+    a_kept_verdict_ends_with_the_name(
+        &NodeConfig::new("file-names-ext4").debian(),
+        Rootfs::DebianExt4,
+    )
+}
+
+#[test]
+fn a_kept_verdict_ends_with_the_name_on_an_overlay() -> Result<()> {
+    a_kept_verdict_ends_with_the_name(
+        &NodeConfig::new("file-names-overlay").debian(),
+        Rootfs::DebianOverlay,
+    )
+}

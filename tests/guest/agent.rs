@@ -10,15 +10,15 @@ use kadapter_proto::guest::v1::{
     Applied, Chunk, StatusReply, StatusRequest, guest_client::GuestClient,
 };
 use session_tls::{client_config, read, server_name};
-use tokio::{net::UnixStream, runtime::Runtime};
-use tokio_rustls::TlsConnector;
+use tokio::{io::AsyncReadExt as _, net::UnixStream, runtime::Runtime};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::ClientConfig};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint, Uri},
 };
 use tower::service_fn;
 
-const AGENT_PORT: u32 = 1034;
+pub(crate) const AGENT_PORT: u32 = 1034;
 
 /// Far below the limit of a message.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -32,13 +32,10 @@ pub(crate) struct Agent {
 impl Agent {
     /// Connects with the key of the node's relay.
     pub(crate) fn dial(node: &Node) -> Result<Self> {
-        let stream = node.vm.connect(AGENT_PORT, Instant::now() + PATIENCE)?;
-        stream.set_nonblocking(true)?;
-        let tls = TlsConnector::from(Arc::new(client_config(&read(&node.key())?)));
+        let config = client_config(&read(&node.key())?);
         let runtime = Runtime::new().context("start a runtime")?;
         let channel = runtime.block_on(async {
-            let stream = tls.connect(server_name(), UnixStream::from_std(stream)?).await;
-            let mut stream = Some(TokioIo::new(stream.context("shake hands with the agent")?));
+            let mut stream = Some(TokioIo::new(shake(node, config).await?));
             let connector = service_fn(move |_: Uri| {
                 let stream = stream.take().ok_or(io::ErrorKind::NotConnected);
                 async move { Ok::<_, io::Error>(stream?) }
@@ -68,4 +65,22 @@ impl Agent {
         let status = self.client.status(StatusRequest {});
         Ok(self.runtime.block_on(status)?.into_inner())
     }
+}
+
+/// Shows what this configuration shows and gives the agent's answer to it.
+pub(crate) fn refusal(node: &Node, config: ClientConfig) -> Result<io::Error> {
+    let runtime = Runtime::new().context("start a runtime")?;
+    runtime.block_on(async {
+        // In TLS 1.3 a client is done before the server has looked at its key.
+        let answer = shake(node, config).await?.read_u8().await;
+        answer.err().context("the agent goes on")
+    })
+}
+
+async fn shake(node: &Node, config: ClientConfig) -> Result<TlsStream<UnixStream>> {
+    let stream = node.vm.connect(AGENT_PORT, Instant::now() + PATIENCE)?;
+    stream.set_nonblocking(true)?;
+    let tls = TlsConnector::from(Arc::new(config));
+    let stream = tls.connect(server_name(), UnixStream::from_std(stream)?).await;
+    stream.context("shake hands with the agent")
 }

@@ -19,7 +19,7 @@ const KILLS: u32 = 10;
 /// Longest pause before a kill, in milliseconds: start, takeover and an apply lie in it.
 const LONGEST_PAUSE: u64 = 1500;
 
-fn kill_agent(node: &Node) -> Result<()> {
+pub(crate) fn kill_agent(node: &Node) -> Result<()> {
     node.vm.sh("kill -9 $(pidof kadapter-agent) && while pidof kadapter-agent; do :; done")?;
     Ok(())
 }
@@ -35,7 +35,7 @@ fn times_enforcing(node: &Node) -> usize {
     node.vm.console().text().matches(" enforcing").count()
 }
 
-fn restart_agent(node: &Node) -> Result<()> {
+pub(crate) fn restart_agent(node: &Node) -> Result<()> {
     let before = times_enforcing(node);
     start_agent(node)?;
     eventually("the agent enforces again", || Ok(times_enforcing(node) > before))

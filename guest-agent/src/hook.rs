@@ -17,7 +17,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::{
+    net::{
+        self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType,
+        sockopt::{Timeout, set_socket_timeout},
+    },
+    process::{Signal, pidfd_send_signal},
+};
 
 use crate::{
     args::{HookArgs, HookKind},
@@ -111,8 +117,7 @@ fn ask(args: &HookArgs, request: &Request) -> Result<(), HookError> {
 }
 
 fn exchange(socket: &Path, frame: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
-    let mut agent = Deadline { stream: UnixStream::connect(socket)?, at: Instant::now() + limit };
-    agent.stream.set_write_timeout(Some(limit))?;
+    let mut agent = Deadline { at: Instant::now() + limit, stream: connect(socket, limit)? };
     agent.stream.write_all(frame)?;
     let mut prefix = [0; 4];
     agent.read_exact(&mut prefix)?;
@@ -120,6 +125,17 @@ fn exchange(socket: &Path, frame: &[u8], limit: Duration) -> io::Result<Vec<u8>>
     let mut body = vec![0; length];
     agent.read_exact(&mut body)?;
     Ok(body)
+}
+
+/// Connects. The limit is for what is written too, and for room in the agent's queue: an agent that
+/// accepts nothing any more (stopped, or under a debugger) would be waited for without end, and a
+/// kata-agent starts the container meanwhile.
+fn connect(socket: &Path, limit: Duration) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let stream = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    set_socket_timeout(&stream, Timeout::Send, Some(limit))?;
+    net::connect(&stream, &SocketAddrUnix::new(socket)?)?;
+    Ok(stream.into())
 }
 
 /// A stream whose reads together end at one moment.

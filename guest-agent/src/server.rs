@@ -24,16 +24,23 @@ use kadapter_proto::guest::v1::{
     WatchEventsRequest,
     guest_server::{Guest, GuestServer},
 };
-use policy_model::{eval::SUPPORTED, limits::MAX_RULE_SET_BYTES, wire};
+use policy_model::{
+    eval::SUPPORTED,
+    limits::{MAX_MESSAGE_BYTES, MAX_RULE_SET_BYTES},
+    wire,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server, transport::server::Router};
+use tonic::{
+    Request, Response, Status, Streaming,
+    service::interceptor::InterceptedService,
+    transport::{Server, server::Router},
+};
 
-use index::Question;
 use session::OneSession;
 
 pub use incoming::{ListenError, Listener};
-pub use index::Questions;
+pub use index::{Question, Questions};
 
 use crate::{
     apply, events::Events, files::Query, posture::Posture, registry::Registry, trust::Trust,
@@ -54,6 +61,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Calls at once on a connection: a relay sends one per container and a few streams.
 const MAX_CALLS: u32 = 256;
+
+/// Bytes of a call's names and values, which are some hundred; HTTP/2 libraries take 16 KiB or more
+/// of them from anybody.
+const MAX_HEADER_BYTES: u32 = 8 * 1024;
 
 /// Messages that wait for a slow reader before the source is read no further.
 const STREAM_QUEUE: usize = 64;
@@ -89,13 +100,15 @@ pub async fn serve(
 fn router(service: GuestService) -> Router {
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(reporter, service.posture.clone()));
+    let guest = GuestServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .max_concurrent_streams(MAX_CALLS)
         .timeout(CALL_TIMEOUT)
         .add_service(health)
-        .add_service(GuestServer::with_interceptor(service, OneSession::default()));
+        .add_service(InterceptedService::new(guest, OneSession::default()));
     with_reflection(router)
 }
 

@@ -92,7 +92,10 @@ pub fn establish(config: TrustConfig) -> Result<Trust, TrustError> {
 }
 
 /// The keys on a kernel's command line: any number of words, each with a list of keys.
-fn configured(command_line: &str) -> Result<RelayKeys, TrustError> {
+///
+/// # Errors
+/// If one is malformed, there is none, or there are too many.
+pub fn configured(command_line: &str) -> Result<RelayKeys, TrustError> {
     let lists = command_line.split_ascii_whitespace().filter_map(|word| word.strip_prefix(WORD));
     let keys = lists.flat_map(|list| list.split(',')).map(str::parse);
     Ok(RelayKeys::new(keys.collect::<Result<Vec<_>, _>>()?)?)

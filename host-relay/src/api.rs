@@ -8,6 +8,8 @@ mod service;
 mod socket;
 mod to_wire;
 
+use std::time::Duration;
+
 use kadapter_proto::{DESCRIPTORS, relay::v1::relay_server::RelayServer};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
@@ -18,6 +20,22 @@ use crate::{events::Hub, status::Views, stop::Stop};
 
 /// Full name of the service.
 const SERVICE: &str = "kadapter.relay.v1.Relay";
+
+/// The largest request names a container, in three names of 253 bytes.
+const MAX_REQUEST_BYTES: usize = 4 * 1024;
+
+/// Bytes of a call's names and values, which are some hundred.
+const MAX_HEADER_BYTES: u32 = 8 * 1024;
+
+/// Calls at once on a connection: a person has a few.
+const MAX_CALLS: u32 = 32;
+
+/// From a call to its reply, which is at hand; streams of replies go on. The largest rule set under
+/// load takes a second.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A reader that stopped is asked this often whether it lives, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Why the service ended.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +68,14 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status(SERVICE, tonic_health::ServingStatus::Serving).await;
     let (listener, _file) = listener.into_parts();
-    let relay = RelayServer::new(service::RelayService::new(views, hub, stop.clone()));
+    let relay = RelayServer::new(service::RelayService::new(views, hub, stop.clone()))
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
     Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .max_concurrent_streams(MAX_CALLS)
+        .timeout(CALL_TIMEOUT)
         .add_service(relay)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)

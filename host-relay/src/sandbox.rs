@@ -15,6 +15,9 @@ pub const AGENT_PORT: u32 = 1034;
 /// slots; a guest that names more invents them.
 pub const MAX_TARGETS: usize = 1024;
 
+/// Bytes of a container's id: those of containerd and CRI-O have 64, an agent takes 128.
+const MAX_ID_BYTES: usize = 128;
+
 /// Where the agent of a sandbox is reached; also the sandbox's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
@@ -89,6 +92,9 @@ pub enum InvalidReport {
     /// A name that would forge lines of the log.
     #[error("a name of a container has control characters: {0:?}")]
     Name(String),
+    /// An id that no runtime gives.
+    #[error("an id of a container has {0} bytes; it may have {MAX_ID_BYTES}")]
+    Id(usize),
     /// More containers than a guest can have.
     #[error("the guest names more than {MAX_TARGETS} containers")]
     TooMany,
@@ -164,6 +170,9 @@ impl Containers {
                 return Err(InvalidReport::State(change.state));
             }
         };
+        if change.container_id.len() > MAX_ID_BYTES {
+            return Err(InvalidReport::Id(change.container_id.len()));
+        }
         let container = Container {
             target: target(change.target)?,
             state,
@@ -257,6 +266,15 @@ mod tests {
         let mut forged = change("a", pb::ContainerState::Waiting);
         forged.target = Some(policy::Target { pod: "a\nb".into(), ..policy::Target::default() });
         assert!(matches!(Containers::default().update(forged), Err(InvalidReport::Name(_))));
+    }
+
+    #[test]
+    fn an_id_that_no_runtime_gives_is_an_error() {
+        let mut containers = Containers::default();
+        let change = |bytes| change(&"a".repeat(bytes), pb::ContainerState::Waiting);
+        assert!(containers.update(change(MAX_ID_BYTES)).is_ok());
+        let error = containers.update(change(MAX_ID_BYTES + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "an id of a container has 129 bytes; it may have 128");
     }
 
     #[test]

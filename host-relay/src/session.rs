@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use kadapter_proto::guest::v1::{HandshakeReply, HandshakeRequest, guest_client::GuestClient};
-use policy_model::eval::SUPPORTED;
+use policy_model::{eval::SUPPORTED, limits::MAX_MESSAGE_BYTES};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, error, info, warn};
@@ -121,7 +121,7 @@ impl Session {
             }
             None => (connect_in_the_clear(&self.address).await?, None),
         };
-        let mut client = GuestClient::new(channel);
+        let mut client = GuestClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let guest = handshake(&mut client).await?;
         memory.recognize(&guest.boot_id, key)?;
         let HandshakeReply { version, features, boot_id, kernel_release } = guest;

@@ -32,6 +32,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// A silent peer is asked this often whether it lives; a killed one is seen at once, by EOF.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// Bytes of a reply's names and values: a status with a reason of some hundred bytes. HTTP/2 libraries
+/// take 16 KiB or more of them from anybody.
+const MAX_HEADER_BYTES: u32 = 8 * 1024;
+
 /// Any byte stream.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -138,6 +142,7 @@ async fn over(stream: Box<dyn ByteStream>) -> Result<Channel, tonic::transport::
     });
     // The name is never looked up: the connector has its stream already.
     Endpoint::from_static("http://guest")
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)

@@ -151,6 +151,21 @@ async fn what_is_no_request_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
+async fn a_request_that_does_not_come_to_its_end_is_refused_in_time_and_others_are_served() {
+    let rig = rig(LONG);
+    let slow = rig.send(&[0, 0, 0, 9, b'{']);
+    let broken = rig.send(&[0, 0, 0, 2, b'{', b'x']);
+    let started = Instant::now();
+    let (slow, broken) = tokio::join!(slow, async {
+        let answer = broken.await;
+        (answer, started.elapsed())
+    });
+    assert!(reason_of(&slow).contains("did not arrive in time"), "{slow:?}");
+    assert!(started.elapsed() >= READ_DEADLINE);
+    assert!(reason_of(&broken.0).contains("cannot be decoded") && broken.1 < READ_DEADLINE);
+}
+
+#[tokio::test]
 async fn the_end_of_a_container_is_seen_without_the_runtime() {
     let rig = rig(LONG);
     rig.registry.apply(accepted(rules(1))).await.unwrap();

@@ -134,6 +134,20 @@ fn an_agent_that_never_answers_is_not_waited_for() {
 }
 
 #[test]
+fn an_agent_that_accepts_nobody_is_not_waited_for() {
+    let mut rig = Rig::new();
+    let listener = net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    net::bind(&listener, &SocketAddrUnix::new(rig.socket()).unwrap()).unwrap();
+    net::listen(&listener, 0).unwrap();
+    // The kernel takes one more than it was told; from then on it waits.
+    let _queued = UnixStream::connect(rig.socket()).unwrap();
+    let args = HookArgs { deadline: Duration::from_millis(50), ..rig.args(HookKind::Prestart) };
+    let error = act(&args, &rig.state()).unwrap_err();
+    assert!(matches!(error, HookError::Agent { .. }), "{error}");
+    assert_eq!(rig.process.signal(), Some(SIGKILL));
+}
+
+#[test]
 fn a_bundle_that_cannot_be_read_kills() {
     let mut rig = Rig::new();
     fs::remove_file(rig.directory.path().join("config.json")).unwrap();

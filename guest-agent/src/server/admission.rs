@@ -5,11 +5,11 @@
 //! connect, so a handshake has a deadline, the number of them is bounded, and what is logged of
 //! strangers is too. Calls and rule sets are not its business.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use session_tls::UnknownRelay;
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, TryAcquireError, mpsc},
     task::{AbortHandle, JoinError, JoinSet},
     time::{Instant, sleep, timeout},
 };
@@ -31,6 +31,10 @@ pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(3);
 /// it the oldest is given up: to push out a relay, strangers have to connect sixteen times within
 /// its two flights, again and again.
 pub(super) const MAX_HANDSHAKES: usize = 16;
+
+/// Connections that are let in. A relay has one; those that it lost without an end stay until the
+/// keep-alive of 30 s sees it, and it dials every two seconds at most.
+pub(super) const MAX_CONNECTIONS: usize = 32;
 
 /// Without memory or descriptors `accept` fails at once, again and again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +58,8 @@ enum RefuseError {
     Handshake(#[source] io::Error),
     #[error("the TLS handshake takes more than {HANDSHAKE_DEADLINE:?}")]
     Deadline,
+    #[error("relays have {MAX_CONNECTIONS} connections already")]
+    TooMany(#[source] TryAcquireError),
     #[error("{MAX_HANDSHAKES} newer connections came during the TLS handshake")]
     PushedOut(#[source] JoinError),
 }
@@ -67,6 +73,8 @@ struct Admission {
     handshakes: JoinSet<Handshake>,
     /// Those of `handshakes` that go on, oldest first.
     under_way: VecDeque<AbortHandle>,
+    /// Room for connections.
+    room: Arc<Semaphore>,
     complaints: Complaints,
 }
 
@@ -85,6 +93,7 @@ pub(super) fn admit(listener: Listener, trust: Trust) -> ReceiverStream<io::Resu
         admitted,
         handshakes: JoinSet::new(),
         under_way: VecDeque::new(),
+        room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         complaints: Complaints { since: Instant::now(), count: 0 },
     };
     tokio::spawn(admission.run().instrument(tracing::info_span!("admission")));
@@ -124,7 +133,12 @@ impl Admission {
     }
 
     async fn end(&mut self, ended: Result<Handshake, JoinError>) {
-        match ended.unwrap_or_else(|aborted| Err(RefuseError::PushedOut(aborted))) {
+        let relay = ended.unwrap_or_else(|aborted| Err(RefuseError::PushedOut(aborted)));
+        let relay = relay.and_then(|relay| {
+            let place = Arc::clone(&self.room).try_acquire_owned();
+            place.map(|place| relay.holding(place)).map_err(RefuseError::TooMany)
+        });
+        match relay {
             // Fails if the server ends, and so does this then.
             Ok(relay) => drop(self.admitted.send(Ok(relay)).await),
             Err(error) => self.complaints.note(&error),

@@ -5,7 +5,7 @@
 //! a batch at a time and no faster than the relay reads. A name that could not be looked at does
 //! not hide the others: they are sent first, and the stream ends with the error.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kadapter_proto::guest::v1 as pb;
 use tokio::{
@@ -23,8 +23,13 @@ use crate::{
 /// ever, and its thread with it: of the runtime's 512 blocking threads, these are all that it gets.
 const MAX_QUESTIONS: usize = 32;
 
+/// How long a reader may take for an entry, before its slot is given to others.
+const READER_DEADLINE: Duration = super::CALL_TIMEOUT;
+
 /// Entries that are looked up in one visit to a blocking thread: as many as wait for the reader.
 const BATCH: usize = super::STREAM_QUEUE;
+
+type Replies = mpsc::Sender<Result<pb::IndexEntry, Status>>;
 
 /// Room for the questions that are being answered.
 #[derive(Clone, Debug)]
@@ -32,9 +37,11 @@ pub struct Questions(Arc<Semaphore>);
 
 /// What is asked.
 #[derive(Debug)]
-pub(super) struct Question {
-    pub(super) id: ContainerId,
-    pub(super) paths: Paths,
+pub struct Question {
+    /// Of which container.
+    pub id: ContainerId,
+    /// What to look for in it.
+    pub paths: Paths,
 }
 
 // === impl Questions ===
@@ -69,10 +76,17 @@ impl TryFrom<pb::IndexRequest> for Question {
 
 /// Sends the answers. The slot goes with them from thread to thread: a look-up that hangs keeps it,
 /// also when nobody waits for the answer any more.
-pub(super) async fn answer<A>(
-    mut answers: A,
-    mut slot: OwnedSemaphorePermit,
-    replies: mpsc::Sender<Result<pb::IndexEntry, Status>>,
+pub(super) async fn answer<A>(answers: A, slot: OwnedSemaphorePermit, replies: Replies)
+where
+    A: Iterator<Item = Result<Entry, LookupError>> + Send + 'static,
+{
+    answer_within(READER_DEADLINE, (answers, slot), replies).await;
+}
+
+async fn answer_within<A>(
+    deadline: Duration,
+    (mut answers, mut slot): (A, OwnedSemaphorePermit),
+    replies: Replies,
 ) where
     A: Iterator<Item = Result<Entry, LookupError>> + Send + 'static,
 {
@@ -94,7 +108,8 @@ pub(super) async fn answer<A>(
         for answer in batch {
             match answer {
                 Ok(entry) => {
-                    if replies.send(Ok(message(entry))).await.is_err() {
+                    let sent = replies.send_timeout(Ok(message(entry)), deadline).await;
+                    if sent.is_err() {
                         return;
                     }
                 }
@@ -177,6 +192,16 @@ mod tests {
         assert_eq!(within(stream.recv()).await.unwrap().unwrap().path, "/0");
         drop(stream);
         within(answering).await.unwrap();
+        assert_eq!(questions.0.available_permits(), MAX_QUESTIONS);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_does_not_read_loses_its_slot() {
+        let (replies, _stream) = mpsc::channel(1);
+        let questions = Questions::default();
+        let endless = (0..).map(|number: u64| entry(format!("/{number}")));
+        let asked = (endless, questions.admit().unwrap());
+        within(answer_within(Duration::from_millis(50), asked, replies)).await;
         assert_eq!(questions.0.available_permits(), MAX_QUESTIONS);
     }
 

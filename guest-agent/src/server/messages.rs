@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use kadapter_proto::guest::v1 as pb;
+use policy_model::limits::MAX_RESIDUE_BYTES;
+use prost::Message as _;
 
 use crate::{
     apply::Applied,
@@ -19,7 +21,7 @@ pub(super) fn applied(applied: Applied, took: Duration) -> pb::Applied {
         digest: applied.digest.0.to_vec(),
         took_ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
         bound: applied.bound,
-        residues: applied.residues.iter().map(residue).collect(),
+        residues: residues(&applied.residues),
     }
 }
 
@@ -76,7 +78,7 @@ fn target_status(view: &ContainerView) -> pb::TargetStatus {
         container_id: view.id.to_string(),
         generation: in_force.generation.0,
         digest: in_force.digest.0.to_vec(),
-        residues: view.residues.iter().map(residue).collect(),
+        residues: residues(&view.residues),
     }
 }
 
@@ -90,6 +92,22 @@ fn state(state: State) -> pb::ContainerState {
     }
 }
 
+/// The first ones, as many as fit; the last of them tells how many do not.
+fn residues(all: &[Residue]) -> Vec<pb::Residue> {
+    let mut left = MAX_RESIDUE_BYTES;
+    let fits = |residue: &pb::Residue| {
+        let room = left.checked_sub(residue.encoded_len());
+        left = room.unwrap_or_default();
+        room.is_some()
+    };
+    let mut named: Vec<_> = all.iter().map(residue).take_while(fits).collect();
+    let unnamed = all.len() - named.len();
+    if let Some(last) = named.last_mut().filter(|_| unnamed > 0) {
+        last.detail += &format!("; and {unnamed} more rules");
+    }
+    named
+}
+
 fn residue(residue: &Residue) -> pb::Residue {
     let reason = match residue.reason {
         ResidueReason::Absent => pb::ResidueReason::Absent,
@@ -98,4 +116,34 @@ fn residue(residue: &Residue) -> pb::Residue {
         ResidueReason::Unreadable => pb::ResidueReason::Unreadable,
     };
     pb::Residue { rule_id: residue.rule.0, reason: reason.into(), detail: residue.detail.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_model::{RuleId, limits::MAX_MESSAGE_BYTES};
+
+    use super::*;
+
+    fn absent(rule: u64, bytes: usize) -> Residue {
+        Residue { rule: RuleId(rule), reason: ResidueReason::Absent, detail: "x".repeat(bytes) }
+    }
+
+    #[test]
+    fn few_residues_are_all_named() {
+        let all: Vec<_> = (0..20).map(|rule| absent(rule, 100)).collect();
+        let named = residues(&all);
+        assert_eq!(named.len(), 20);
+        assert!(named.iter().all(|residue| residue.detail == "x".repeat(100)));
+    }
+
+    #[test]
+    fn many_residues_are_counted_and_the_status_of_a_full_guest_fits_into_a_message() {
+        let all: Vec<_> = (0..100_000).map(|rule| absent(rule, 100)).collect();
+        let named = residues(&all);
+        let unnamed = format!("; and {} more rules", all.len() - named.len());
+        assert!(named.len() > 50 && named.last().unwrap().detail.ends_with(&unnamed));
+        let held = pb::TargetStatus { residues: named, ..pb::TargetStatus::default() };
+        assert!(256 * (held.encoded_len() + 2048) < MAX_MESSAGE_BYTES);
+        assert_eq!(residues(&[absent(1, 4095)]).len(), 1, "the longest path");
+    }
 }

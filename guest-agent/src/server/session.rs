@@ -16,7 +16,10 @@ use std::{
 };
 
 use session_tls::Fingerprint;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::OwnedSemaphorePermit,
+};
 use tokio_rustls::server::TlsStream;
 use tonic::{Request, Status, service::Interceptor, transport::server::Connected};
 
@@ -26,6 +29,8 @@ use super::incoming::ByteStream;
 pub(super) struct RelayStream {
     stream: Box<dyn ByteStream>,
     session: Arc<Session>,
+    /// Its place among the connections, given back with it.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// Who is at the other end of a connection.
@@ -56,7 +61,12 @@ impl RelayStream {
     }
 
     fn new(stream: Box<dyn ByteStream>, relay: Option<Fingerprint>) -> Self {
-        Self { stream, session: Arc::new(Session { relay, refused: AtomicBool::new(false) }) }
+        let session = Arc::new(Session { relay, refused: AtomicBool::new(false) });
+        Self { stream, session, _place: None }
+    }
+
+    pub(super) fn holding(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 }
 

@@ -141,6 +141,22 @@ async fn an_envelope_without_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_message_or_a_header_that_is_too_large_is_refused_and_the_next_call_is_served() {
+    let rig = rig(Posture::Enforcing).await;
+    let chunks = tokio_stream::iter([Chunk { data: vec![0; MAX_MESSAGE_BYTES] }]);
+    let error = rig.client().apply(chunks).await.unwrap_err();
+    assert_eq!(error.code(), Code::OutOfRange, "{error}");
+    rig.client().status(StatusRequest {}).await.unwrap();
+    let mut request = Request::new(StatusRequest {});
+    let value = "x".repeat(MAX_HEADER_BYTES as usize).parse().unwrap();
+    request.metadata_mut().insert("note", value);
+    rig.client().status(request).await.unwrap_err();
+    let mut request = Request::new(StatusRequest {});
+    request.metadata_mut().insert("note", "x".repeat(1024).parse().unwrap());
+    rig.client().status(request).await.unwrap();
+}
+
+#[tokio::test]
 async fn containers_of_now_come_first_then_changes() {
     let rig = rig(Posture::Enforcing).await;
     let process = Waiting::spawn();

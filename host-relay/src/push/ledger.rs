@@ -4,9 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use kadapter_proto::guest::v1::Residue;
-use policy_model::{Digest, Generation, Target, wire};
+use policy_model::{Digest, Generation, Target, limits::MAX_RESIDUE_BYTES, wire};
+use prost::Message as _;
 
 use crate::pipeline::Plan;
+
+/// Bytes of residues that are kept for a container: what a guest names and its count of the rest. For
+/// as many containers as a guest may name this is some 10 MiB.
+const MAX_KEPT_BYTES: usize = MAX_RESIDUE_BYTES + 1024;
 
 /// A rule set ready to be sent.
 #[derive(Clone, Debug)]
@@ -68,7 +73,7 @@ impl Ledger {
 
     /// Notes what the guest could not put into force as asked.
     pub fn note_residues(&mut self, target: &Target, residues: Vec<Residue>) {
-        self.entries.entry(target.clone()).or_default().residues = residues;
+        self.entries.entry(target.clone()).or_default().residues = bounded(residues);
     }
 
     /// What has to be sent so that the container has this plan; nothing if it has it, if another
@@ -103,7 +108,7 @@ impl Ledger {
         entry.under_way = false;
         entry.in_force = Some((parcel.generation, parcel.digest));
         entry.settled = Some(parcel.plan.clone());
-        entry.residues = residues;
+        entry.residues = bounded(residues);
     }
 
     /// Notes that the guest refuses a parcel.
@@ -136,6 +141,19 @@ impl Ledger {
     pub fn followed(&self) -> usize {
         self.entries.len()
     }
+}
+
+/// The first ones, as many as a guest names of a container.
+fn bounded(mut residues: Vec<Residue>) -> Vec<Residue> {
+    let mut left = MAX_KEPT_BYTES;
+    let fits = |residue: &&Residue| {
+        let room = left.checked_sub(residue.encoded_len());
+        left = room.unwrap_or_default();
+        room.is_some()
+    };
+    let kept = residues.iter().take_while(fits).count();
+    residues.truncate(kept);
+    residues
 }
 
 fn encoded(plan: &Plan, generation: Generation) -> Vec<u8> {
@@ -213,6 +231,18 @@ mod tests {
         sent(&mut ledger, &plan(Posture::Audit));
         ledger.note(&target(), None);
         assert_eq!(sent(&mut ledger, &plan(Posture::Audit)).generation, Generation(2));
+    }
+
+    #[test]
+    fn of_residues_without_end_some_are_kept() {
+        let residue = |rule_id| Residue { rule_id, reason: 1, detail: "x".repeat(100) };
+        let mut ledger = Ledger::default();
+        ledger.note_residues(&target(), (0..3).map(residue).collect());
+        assert_eq!(ledger.standing(&target()).1.len(), 3);
+        ledger.note_residues(&target(), (0..100_000).map(residue).collect());
+        let kept = ledger.standing(&target()).1;
+        assert!(kept.len() > 50 && kept.len() < 1000, "{}", kept.len());
+        assert_eq!(kept[0].rule_id, 0);
     }
 
     #[test]

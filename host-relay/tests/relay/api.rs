@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What operators see over the socket.
 
-use kadapter_proto::{guest::v1::ContainerState, relay::v1::SessionState};
+use kadapter_proto::{
+    guest::v1::ContainerState,
+    relay::v1::{GetRuleSetRequest, SessionState},
+};
 use policy_model::{RuleSet, wire};
 use tokio_stream::StreamExt as _;
 use tonic::Code;
@@ -48,6 +51,18 @@ async fn a_container_that_no_guest_has_is_not_found() {
     let rig = Rig::start(&[]);
     let error = rig.api().await.get_rule_set(Rig::rule_set_request("web")).await.unwrap_err();
     assert_eq!(error.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_refused() {
+    let rig = Rig::start(&[]);
+    let ask = async |bytes| {
+        let namespace = "x".repeat(bytes);
+        let request = GetRuleSetRequest { namespace, ..Rig::rule_set_request("web") };
+        rig.api().await.get_rule_set(request).await.unwrap_err().code()
+    };
+    assert_eq!(ask(8 * 1024).await, Code::OutOfRange);
+    assert_eq!(ask(253).await, Code::NotFound);
 }
 
 #[tokio::test]

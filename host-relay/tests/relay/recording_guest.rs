@@ -55,6 +55,10 @@ pub(crate) struct Record {
     pub(crate) chunks: usize,
     pub(crate) refuse: Option<String>,
     pub(crate) boot_id: String,
+    /// What it says its version is.
+    pub(crate) version: String,
+    /// Whether it leaves handshakes unanswered.
+    pub(crate) silent: bool,
     /// `since` of each event stream.
     pub(crate) since: Vec<u64>,
     in_force: BTreeMap<Target, (u64, Digest)>,
@@ -74,7 +78,8 @@ struct Shared {
 
 impl RecordingGuest {
     pub(crate) fn listen(path: &Path, keys: Option<Keys>) -> Self {
-        let record = Record { boot_id: "boot-1".into(), ..Record::default() };
+        let (boot_id, version) = ("boot-1".into(), "recording".into());
+        let record = Record { boot_id, version, ..Record::default() };
         let shared =
             Shared { record: Arc::new(Mutex::new(record)), changed: watch::Sender::new(()) };
         let server = shared.serve(path, keys.as_ref());
@@ -229,12 +234,15 @@ impl Guest for Shared {
     type IndexStream = BoxStream<pb::IndexEntry>;
 
     async fn handshake(&self, _: Request<pb::HandshakeRequest>) -> Reply<pb::HandshakeReply> {
-        let boot_id = self.update(|record| {
+        let (boot_id, version, silent) = self.update(|record| {
             record.handshakes += 1;
-            record.boot_id.clone()
+            (record.boot_id.clone(), record.version.clone(), record.silent)
         });
+        if silent {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(pb::HandshakeReply {
-            version: "recording".into(),
+            version,
             features: Feature::ALL.iter().map(ToString::to_string).collect(),
             boot_id,
             kernel_release: "6.12.0".into(),

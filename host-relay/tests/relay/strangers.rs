@@ -9,6 +9,7 @@ use host_relay::{
     sandbox::Address,
 };
 use kadapter_proto::relay::v1::SessionState;
+use policy_model::limits::MAX_MESSAGE_BYTES;
 use session_tls::{PrivateKey, write_new};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -108,6 +109,30 @@ async fn a_guest_that_is_silent_is_given_up() {
     rig.guest.go_away().await;
     let _silent = UnixListener::bind(rig.directory.path().join("guest.sock")).unwrap();
     shown(&rig, "no TLS within").await;
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_answer_a_call_is_given_up_and_dialled_again() {
+    let mut rig = Rig::start(&[("pod.yaml", pod("web"))]);
+    connected(&rig).await;
+    rig.guest.go_away().await;
+    rig.guest.update(|record| record.silent = true);
+    rig.guest.come_back();
+    shown(&rig, "Handshake is not answered within").await;
+    rig.guest.update(|record| record.silent = false);
+    connected(&rig).await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_not_taken() {
+    let mut rig = Rig::start(&[("pod.yaml", pod("web"))]);
+    connected(&rig).await;
+    rig.guest.go_away().await;
+    rig.guest.update(|record| record.version = "x".repeat(MAX_MESSAGE_BYTES));
+    rig.guest.come_back();
+    shown(&rig, "message length too large").await;
+    rig.guest.update(|record| record.version = "x".repeat(1024));
+    connected(&rig).await;
 }
 
 #[tokio::test]

@@ -45,3 +45,12 @@ pub const MAX_WORD_BYTES: usize = 253;
 /// Names that an inode may have and still be held by identity. A multi-call binary has one per
 /// applet, and labelling it would label them all.
 pub const MAX_IDENTITY_LINKS: u64 = 7;
+
+/// Bytes of one message between relay and guest. Rule sets go in chunks of 256 KiB; the largest
+/// others are the status of 256 containers with [`MAX_RESIDUE_BYTES`] and some names each, and a
+/// question about 4,096 names of 1 KiB.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of the residues that a message names for one container: a hundred with usual paths, and at
+/// least one with the longest.
+pub const MAX_RESIDUE_BYTES: usize = 8 * 1024;

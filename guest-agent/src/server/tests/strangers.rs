@@ -129,6 +129,20 @@ async fn silent_clients_push_each_other_out_and_never_a_relay() {
 }
 
 #[tokio::test]
+async fn with_the_right_key_too_there_are_only_so_many_connections() {
+    let relay = key();
+    let guest = Guarded::start(&[&relay]);
+    let mut connections = Vec::new();
+    for _ in 0..admission::MAX_CONNECTIONS {
+        connections.push(guest.shake(client_config(&relay)).await.unwrap());
+    }
+    guest.shake(client_config(&relay)).await.unwrap_err();
+    connections.pop();
+    let again = async { while guest.shake(client_config(&relay)).await.is_err() {} };
+    within(again).await;
+}
+
+#[tokio::test]
 async fn a_second_relay_is_refused_until_the_first_is_gone() {
     let relay = key();
     let guest = Guarded::start(&[&relay]);

@@ -9,7 +9,6 @@
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
-use std::env;
 use std::fmt;
 use std::process::Command;
 use std::str::FromStr;
@@ -29,12 +28,7 @@ mod cargo;
 mod libtest;
 mod remark;
 mod report;
-
-/// Executions of each fuzz target, as the targets read it.
-const FUZZ_EXECUTIONS: &str = "KADAPTER_FUZZ_EXECUTIONS";
-
-/// In `soak`, if nobody says otherwise: of ten targets, 10^7 in total.
-const SOAK_EXECUTIONS: &str = "1000000";
+mod soak;
 
 /// A suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,7 +71,7 @@ pub fn run(chosen: &[Suite]) -> Result<Report> {
         let started = Instant::now();
         let tally = match suite {
             Suite::Style => style(),
-            Suite::Soak => soak(),
+            Suite::Soak => soak::run(),
             _ if suite.boots_machines() && machine.is_none() => Tally::FAILED,
             _ => match &*programs {
                 Some(programs) => run_programs(suite, programs),
@@ -213,23 +207,6 @@ fn run_programs(suite: Suite, programs: &[cargo::Program]) -> Tally {
     if tally.ran() == 0 {
         say(&format!("error: {suite}: ran no test"));
         tally.failed = 1;
-    }
-    tally
-}
-
-/// Runs the fuzz targets optimised, with all checks of a build that is not.
-fn soak() -> Tally {
-    let Some(targets) = attempt(cargo::fuzz_targets) else { return Tally::FAILED };
-    let mut tally = Tally::default();
-    for program in &targets {
-        tally += counted(&format!("soak: {}", program.title), |step, tally| {
-            let mut command = program.command(Suite::Soak.limit());
-            if env::var_os(FUZZ_EXECUTIONS).is_none() {
-                command.env(FUZZ_EXECUTIONS, SOAK_EXECUTIONS);
-            }
-            let (status, output) = step.capture(&mut command)?;
-            libtest::read(&output, status).settle(tally)
-        });
     }
     tally
 }

@@ -34,6 +34,7 @@ pub use guest_init::protocol::{Bytes, End, Exec, Output, Spawn};
 pub use self::console::Console;
 pub use self::initramfs::GuestFile;
 pub use self::kernel::KernelChoice;
+pub(crate) use self::programs::target_directory;
 pub use self::programs::{host_program, release_program, static_program};
 
 use self::kernel::BootKernel;
@@ -143,7 +144,7 @@ impl Vm {
         let scratch = Scratch::new()?;
         let initrd = scratch.join("initrd");
         write_initrd(&initrd, &kernel, &config.files)?;
-        let logs = programs::target_directory().join("vm-logs");
+        let logs = target_directory().join("vm-logs");
         let logs = places::log_directory(&logs, &config.name)?;
         let sockets = Sockets { vhost: scratch.join("vh.sock"), hybrid: scratch.join("v.sock") };
 

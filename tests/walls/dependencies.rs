@@ -28,7 +28,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "fuzz",
-        &["kadapter-proto", "policy-model", "kubesmith", "host-relay", "guest-bpf", "guest-agent"],
+        &[
+            "kadapter-proto",
+            "policy-model",
+            "session-tls",
+            "kubesmith",
+            "host-relay",
+            "guest-bpf",
+            "guest-agent",
+        ],
     ),
     ("xtask", &["e2e"]),
 ];

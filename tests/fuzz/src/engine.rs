@@ -7,7 +7,7 @@
 
 use std::{
     cell::Cell,
-    env,
+    env, fs,
     hash::{BuildHasher as _, RandomState},
     io::{self, Write as _},
     panic,
@@ -22,6 +22,9 @@ const EXECUTIONS: &str = "KADAPTER_FUZZ_EXECUTIONS";
 
 /// The first seed.
 const SEED: &str = "KADAPTER_FUZZ_SEED";
+
+/// A file with the entropy of one execution, as libFuzzer leaves it behind.
+const INPUT: &str = "KADAPTER_FUZZ_INPUT";
 
 /// Executions where nobody asks for a number: of all targets some seconds without optimisation.
 const FEW: u64 = 3000;
@@ -46,6 +49,11 @@ thread_local! {
 /// # Panics
 /// As the first execution that fails, after a line that tells how to replay it.
 pub fn run(name: &str, target: fn(&[u8])) {
+    if let Some(path) = env::var_os(INPUT) {
+        let entropy = fs::read(&path).unwrap_or_else(|error| panic!("{INPUT}: {error}"));
+        grammar::show_inputs();
+        return target(&entropy);
+    }
     silence_expected_panics();
     let executions = variable(EXECUTIONS);
     let first = variable(SEED).unwrap_or_else(|| RandomState::new().hash_one(name));

@@ -20,6 +20,7 @@ thread_local! {
 }
 
 /// From now on inputs of this thread are printed.
+#[cfg(not(fuzzing_libfuzzer))]
 pub(crate) fn show_inputs() {
     SHOWN.set(true);
 }

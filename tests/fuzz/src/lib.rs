@@ -5,9 +5,15 @@
 //! states what must hold for any input. Nothing here knows how a parser works inside.
 #![forbid(unsafe_code)]
 
+#[cfg(not(fuzzing_libfuzzer))]
 mod engine;
 mod entropy;
 mod grammar;
+#[cfg(fuzzing_libfuzzer)]
+mod guided;
 pub mod targets;
 
+#[cfg(not(fuzzing_libfuzzer))]
 pub use engine::run;
+#[cfg(fuzzing_libfuzzer)]
+pub use guided::run;

@@ -5,12 +5,15 @@
 pub mod address;
 pub mod envelope;
 pub mod handshake;
+pub mod index;
+pub mod keys;
 pub mod lifecycle;
 pub mod mountinfo;
 pub mod oci;
 pub mod policy;
 pub mod record;
 pub mod reports;
+pub mod tls;
 pub mod wire;
 
 use policy_model::{

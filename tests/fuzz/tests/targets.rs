@@ -13,5 +13,6 @@ macro_rules! targets {
 }
 
 targets! {
-    address, envelope, handshake, lifecycle, mountinfo, oci, policy, record, reports, wire,
+    address, envelope, handshake, index, keys, lifecycle, mountinfo, oci, policy, record, reports,
+    tls, wire,
 }

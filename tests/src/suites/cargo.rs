@@ -16,6 +16,25 @@ use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, TargetKind};
 use super::Suite;
 use crate::step::step;
 
+/// The toolchain that compiles for libFuzzer, as rustup names it.
+pub(super) const NIGHTLY: &str = "nightly";
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What libFuzzer is to see: edges, how often each is taken, what comparisons compare, and branches
+/// that are not folded into others. The flags are LLVM's own, which a stable compiler does not
+/// promise; `fuzzing` is what `bolero` and others are told of it by.
+const INSTRUMENTED: [&str; 8] = [
+    "--cfg fuzzing",
+    "--cfg fuzzing_libfuzzer",
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Cllvm-args=-simplifycfg-branch-fold-threshold=0",
+];
+
 /// A compiled test target.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
@@ -38,6 +57,22 @@ pub(super) fn fuzz_targets() -> Result<Vec<Program>> {
         let mut command = cargo();
         command.args(["test", "--no-run", "--locked", "--profile", "fuzz"]);
         command.args(["--package", "fuzz", "--test", "targets"]);
+        command
+    })
+}
+
+/// Compiles them for libFuzzer with the nightly toolchain, whose compiler can instrument them, into
+/// this directory.
+pub(super) fn guided_fuzz_targets(directory: &Path) -> Result<Vec<Program>> {
+    compile("compile the fuzz targets for libFuzzer", || {
+        let mut command = Command::new("rustup");
+        command.args(["run", NIGHTLY, "cargo", "test", "--no-run", "--locked"]).current_dir(root());
+        command.args(["--profile", "fuzz", "--package", "fuzz", "--test", "targets"]);
+        // A target makes cargo keep the flags away from build scripts and macros.
+        command.args(["--target", TARGET, "--target-dir"]).arg(directory);
+        command.env("RUSTFLAGS", INSTRUMENTED.join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
+        // libFuzzer is C++, and clang is needed anyway.
+        command.env("CXX", "clang++");
         command
     })
 }

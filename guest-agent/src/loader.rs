@@ -40,7 +40,7 @@ pub const HOOKS: [&str; 10] = [
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 16] = [
     "tasks",
     "slots",
     "sets",
@@ -56,6 +56,7 @@ const MAPS: [&str; 15] = [
     "settings",
     "counters",
     "events",
+    "sightings",
 ];
 
 /// Why nothing is enforced.

@@ -207,9 +207,8 @@ impl Guest for GuestService {
         &self,
         request: Request<WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let subscription = self.events.subscribe(request.get_ref().since).await;
-        let subscription = subscription.ok_or_else(|| Status::unavailable("the agent ends"))?;
-        Ok(self.stream(|replies| watchers::events(subscription, replies)))
+        let (events, since) = (self.events.clone(), request.get_ref().since);
+        Ok(self.stream(|replies| watchers::events(events, since, replies)))
     }
 
     type WatchContainersStream = ReceiverStream<Result<ContainerChange, Status>>;

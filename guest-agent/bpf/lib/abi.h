@@ -208,6 +208,28 @@ struct abi_event {
 	char cwd[ABI_EXE_BYTES];
 	char path[ABI_PATH_BYTES];
 	char argv[ABI_ARGV_BYTES]; /* NUL-separated */
+	__u8 novelty; /* abi_novelty */
+	__u8 pad[7];
+};
+
+/* How much an event tells that none before it did. */
+enum abi_novelty {
+	ABI_REPEAT = 0,
+	ABI_NEW_OBJECT = 1, /* the first of this rule and object */
+	ABI_NEW_RULE = 2,   /* the first of this rule */
+};
+
+/* Key of `sightings`: one kind of event. Without an object, any event of the rule. */
+struct abi_sighting {
+	__u64 rule; /* that decided first; 0 = none: a posture, the guard, no decision */
+	__u64 ino;
+	__u32 dev; /* s_dev; 0 = no object */
+	__u32 generation; /* of the inode */
+	__u32 container;
+	__u8 hook;
+	__u8 verdict;
+	__u8 reason;
+	__u8 category;
 };
 
 _Static_assert(sizeof(struct abi_task) == 20, "abi_task");
@@ -222,7 +244,8 @@ _Static_assert(sizeof(struct abi_probe) == 20, "abi_probe");
 _Static_assert(sizeof(struct abi_label) == 40, "abi_label");
 _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
 _Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");
-_Static_assert(sizeof(struct abi_event) == 2472, "abi_event");
+_Static_assert(sizeof(struct abi_event) == 2480, "abi_event");
+_Static_assert(sizeof(struct abi_sighting) == 32, "abi_sighting");
 /* The stack holds one chunk of dentries; depths are whole chunks. */
 _Static_assert((ABI_CHUNK & (ABI_CHUNK - 1)) == 0, "the chunk is a mask");
 _Static_assert(ABI_MAX_DEPTH % ABI_CHUNK == 0, "depths are whole chunks");

@@ -107,14 +107,77 @@ static __always_inline void emit_paths(struct abi_event *e, struct file *file)
 		emit_path(e->path, sizeof(e->path), &file->f_path, &e->truncated);
 }
 
+static __always_inline void sighting_of(const struct report *r, struct abi_sighting *key)
+{
+	const struct abi_decision *decision = r->outcome->first;
+	struct file *file = r->file;
+	struct inode *inode = file ? BPF_CORE_READ(file, f_inode) : NULL;
+
+	key->rule = decision && decision->rules_len ? decision->rules[0] : 0;
+	key->ino = inode ? BPF_CORE_READ(inode, i_ino) : 0;
+	key->dev = inode ? BPF_CORE_READ(inode, i_sb, s_dev) : 0;
+	key->generation = inode ? BPF_CORE_READ(inode, i_generation) : 0;
+	key->container = r->scope->container;
+	key->hook = r->hook;
+	key->verdict = r->outcome->verdict;
+	key->reason = r->outcome->reason;
+	key->category = r->category;
+}
+
+static __always_inline void forget_object(struct abi_sighting *key)
+{
+	key->ino = 0;
+	key->dev = 0;
+	key->generation = 0;
+}
+
+static __noinline int novelty_of(const struct abi_sighting *seen)
+{
+	struct abi_sighting key = *seen;
+
+	if (bpf_map_lookup_elem(&sightings, &key))
+		return ABI_REPEAT;
+	forget_object(&key);
+	return bpf_map_lookup_elem(&sightings, &key) ? ABI_NEW_OBJECT : ABI_NEW_RULE;
+}
+
+/* Only for what is in the ring. If there is no memory, the next one is a first again. */
+static __noinline int note_sighting(const struct abi_sighting *seen, __u64 now)
+{
+	struct abi_sighting key = *seen;
+
+	bpf_map_update_elem(&sightings, &key, &now, BPF_ANY);
+	forget_object(&key);
+	return bpf_map_update_elem(&sightings, &key, &now, BPF_ANY);
+}
+
+static __always_inline bool has_room(int novelty)
+{
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	if (novelty == ABI_NEW_RULE)
+		return true;
+	return waiting < (novelty == ABI_REPEAT ? REPEAT_BYTES : OBJECT_BYTES);
+}
+
+/* What is dropped costs a look-up and a count: all that is dear comes after the reservation. */
 static __always_inline void emit_event(const struct report *r)
 {
-	struct abi_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	struct abi_sighting seen;
+	struct abi_event *e = NULL;
+	int novelty;
 
+	sighting_of(r, &seen);
+	novelty = novelty_of(&seen);
+	if (has_room(novelty))
+		e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		count(ABI_EVENTS_DROPPED);
 		return;
 	}
+	if (novelty != ABI_REPEAT)
+		note_sighting(&seen, bpf_ktime_get_boot_ns());
+	e->novelty = novelty;
 	e->boot_ns = bpf_ktime_get_boot_ns();
 	e->generation = r->scope->set ? r->scope->set->generation : 0;
 	e->slot = r->scope->slot;

@@ -11,8 +11,16 @@
 #define MAX_DECISIONS (1024 * 1024)
 #define MAX_SUBJECTS (256 * 1024)
 #define MAX_INODES (256 * 1024)
-/* 800 events; the agent drains them far faster than a loop of denials fills them in one tick. */
+/* 842 events: a moment's worth. Whoever makes more than the agent takes loses his own. */
 #define EVENT_BYTES (2 * 1024 * 1024)
+/* Up to here the ring takes repeats, so that a loop on one object leaves room for what is new: 421
+ * events. Up to there it takes first events of further objects, so that a loop over objects leaves
+ * room for the first event of another rule: 210 of them at once. */
+#define REPEAT_BYTES (EVENT_BYTES / 2)
+#define OBJECT_BYTES (EVENT_BYTES / 4 * 3)
+/* Ten times what the ring holds. Preallocated: 8192 * (32 + 8 + 56) = 768 KiB. The oldest make room;
+ * what is forgotten is new once more. */
+#define MAX_SIGHTINGS 8192
 
 /* task -> label. Written by the agent (registration), task_alloc, exec. Read by every hook. */
 struct {
@@ -141,12 +149,21 @@ struct {
 	__uint(max_entries, EVENT_BYTES);
 } events SEC(".maps");
 
+/* kind of event -> when its first one was written. Written and read by emit.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_SIGHTINGS);
+	__type(key, struct abi_sighting);
+	__type(value, __u64);
+} sightings SEC(".maps");
+
+/* Atomic: a program can be preempted by another one of the same processor. */
 static __always_inline void count(__u32 counter)
 {
 	__u64 *value = bpf_map_lookup_elem(&counters, &counter);
 
 	if (value)
-		(*value)++;
+		__sync_fetch_and_add(value, 1);
 }
 
 #endif

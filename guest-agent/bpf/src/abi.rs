@@ -52,6 +52,10 @@ pub const EVENTS_DROPPED: u32 = 0;
 pub const FAIL_CLOSED_DENIALS: u32 = 1;
 pub const GUARD_DENIALS: u32 = 2;
 
+pub const REPEAT: u8 = 0;
+pub const NEW_OBJECT: u8 = 1;
+pub const NEW_RULE: u8 = 2;
+
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Task {
@@ -197,6 +201,22 @@ pub struct Event {
     pub cwd: [u8; EXE_BYTES],
     pub path: [u8; PATH_BYTES],
     pub argv: [u8; ARGV_BYTES],
+    pub novelty: u8,
+    pub pad: [u8; 7],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sighting {
+    pub rule: u64,
+    pub ino: u64,
+    pub dev: u32,
+    pub generation: u32,
+    pub container: u32,
+    pub hook: u8,
+    pub verdict: u8,
+    pub reason: u8,
+    pub category: u8,
 }
 
 #[cfg(feature = "aya")]

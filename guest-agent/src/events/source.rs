@@ -6,6 +6,8 @@ use std::mem::offset_of;
 use aya::maps::{Array, MapData, MapError, RingBuf};
 use guest_bpf::abi;
 
+use super::journal::Novelty;
+
 /// Places in the map `journal`.
 const LAST: u32 = 0;
 const REPORTED_DROPS: u32 = 1;
@@ -41,6 +43,15 @@ impl Numbers {
     pub fn store(&mut self, last: u64, reported_drops: u64) -> Result<(), MapError> {
         self.0.set(LAST, last, 0)?;
         self.0.set(REPORTED_DROPS, reported_drops, 0)
+    }
+}
+
+/// How much a record tells that none before it did.
+pub(super) fn novelty_of(record: &[u8]) -> Novelty {
+    match record.get(offset_of!(abi::Event, novelty)) {
+        Some(&abi::NEW_RULE) => Novelty::Rule,
+        Some(&abi::NEW_OBJECT) => Novelty::Object,
+        _ => Novelty::Repeat,
     }
 }
 

@@ -108,33 +108,66 @@ fn event() -> Event {
     Record::new().convert(&View::default()).unwrap()
 }
 
-#[test]
-fn what_was_lost_is_counted_in_the_event_that_comes_next() {
-    let mut journal = Journal::default();
-    assert_eq!(journal.record(event()).dropped_before, 0);
-    journal.lost(2);
-    journal.lost(3);
-    let next = journal.record(event());
-    assert_eq!((next.sequence, next.dropped_before), (2, 5));
-    assert_eq!(journal.record(event()).dropped_before, 0);
+fn numbers(events: &[Arc<Event>]) -> Vec<u64> {
+    events.iter().map(|event| event.sequence).collect()
+}
+
+/// All that a journal keeps after a number, portion by portion.
+fn all_since(journal: &Journal, mut sequence: u64) -> Vec<u64> {
+    let mut all = Vec::new();
+    loop {
+        let portion = journal.since(sequence);
+        let Some(last) = portion.last() else { return all };
+        sequence = last.sequence;
+        all.extend(numbers(&portion));
+    }
 }
 
 #[test]
-fn a_watcher_that_comes_back_gets_the_rest_and_the_number_of_those_gone() {
+fn what_was_lost_has_numbers_that_nobody_gets() {
+    let mut journal = Journal::default();
+    journal.record(event(), Novelty::Repeat);
+    journal.lost(2);
+    journal.lost(3);
+    journal.record(event(), Novelty::Repeat);
+    journal.record(event(), Novelty::Repeat);
+    assert_eq!(numbers(&journal.since(0)), [1, 7, 8]);
+    assert_eq!(journal.last(), 8);
+}
+
+#[test]
+fn a_watcher_that_comes_back_gets_the_rest_in_portions() {
     let mut journal = Journal::default();
     for _ in 0..1034 {
-        journal.record(event());
+        journal.record(event(), Novelty::Repeat);
     }
-    let rest = journal.since(1030);
-    assert_eq!(
-        rest.iter().map(|event| event.sequence).collect::<Vec<_>>(),
-        [1031, 1032, 1033, 1034]
-    );
-    assert_eq!(rest[0].dropped_before, 0);
-    let all = journal.since(4);
-    assert_eq!((all.len(), all[0].sequence, all[0].dropped_before), (1024, 11, 6));
-    assert_eq!(journal.since(5000).len(), 1024, "a number of an earlier agent");
+    assert_eq!(numbers(&journal.since(1030)), [1031, 1032, 1033, 1034]);
+    assert_eq!(numbers(&journal.since(4)), (11..75).collect::<Vec<_>>());
+    assert_eq!(all_since(&journal, 0), (11..=1034).collect::<Vec<_>>());
+    assert_eq!(journal.since(5000).first().unwrap().sequence, 11, "a number of another boot");
     assert!(journal.since(1034).is_empty());
+}
+
+#[test]
+fn what_tells_more_is_kept_while_what_tells_less_makes_room() {
+    let mut journal = Journal::default();
+    let mut record = |novelty, count| {
+        for _ in 0..count {
+            journal.record(event(), novelty);
+        }
+        all_since(&journal, 0)
+    };
+    record(Novelty::Rule, 1);
+    record(Novelty::Repeat, 1500);
+    record(Novelty::Object, 1);
+    let kept = record(Novelty::Repeat, 1500);
+    assert_eq!((kept.len(), &kept[..3]), (1024, &[1, 1502, 1981][..]));
+    assert!(kept.is_sorted_by(|one, next| one < next), "{kept:?}");
+    let kept = record(Novelty::Object, 1500);
+    assert_eq!((kept.len(), &kept[..2]), (1024, &[1, 3480][..]));
+    let kept = record(Novelty::Rule, 1024);
+    assert_eq!((kept.len(), kept[0]), (1024, 4503));
+    assert_eq!(record(Novelty::Repeat, 1), kept);
 }
 
 #[tokio::test]
@@ -142,24 +175,54 @@ async fn drops_of_the_kernel_reach_the_next_event() {
     let (registry, kernel) = registry();
     kernel.with(|state| state.counters.events_dropped = 4);
     let (_events, mut collector) = channel(registry);
+    let take = |collector: &Collector, record: &[u8]| collector.take(record, BootClock::now());
+    let good = Record::new().0;
+    let batch = vec![take(&collector, &good)];
     collector.count_kernel_drops().await;
-    collector.take(&Record::new().0, BootClock::now());
+    collector.number(batch);
+    // Counted once.
+    let batch = vec![take(&collector, &good), take(&collector, b"cut"), take(&collector, &good)];
     collector.count_kernel_drops().await;
-    collector.take(&Record::new().0, BootClock::now());
-    collector.take(b"cut", BootClock::now());
-    collector.take(&Record::new().0, BootClock::now());
-    let dropped: Vec<_> =
-        collector.journal.since(0).iter().map(|event| event.dropped_before).collect();
-    assert_eq!(dropped, [4, 0, 1]);
+    collector.number(batch);
+    assert_eq!(numbers(&collector.journal.since(0)), [5, 6, 8]);
+}
+
+#[test]
+fn a_record_says_how_new_it_is() {
+    let novelty =
+        |value| novelty_of(&Record::new().with(offset_of!(abi::Event, novelty), &[value]).0);
+    assert_eq!(novelty(abi::REPEAT), Novelty::Repeat);
+    assert_eq!(novelty(abi::NEW_OBJECT), Novelty::Object);
+    assert_eq!(novelty(abi::NEW_RULE), Novelty::Rule);
+    assert_eq!((novelty(7), novelty_of(b"cut")), (Novelty::Repeat, Novelty::Repeat));
 }
 
 #[tokio::test]
-async fn subscribers_are_served_while_there_is_no_ring() {
+async fn watchers_are_answered_while_there_is_no_ring() {
     let (registry, _) = registry();
     let (events, collector) = channel(registry);
     let (ring, ring_later) = oneshot::channel();
     tokio::spawn(collector.run(ring_later));
-    assert!(events.subscribe(0).await.unwrap().backlog.is_empty());
+    let answer = async || {
+        let (reply, answer) = oneshot::channel();
+        events.questions.send((0, reply)).await.unwrap();
+        answer.await.unwrap()
+    };
+    assert!(answer().await.is_empty());
     drop(ring);
-    assert!(events.subscribe(0).await.unwrap().backlog.is_empty());
+    assert!(answer().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_watcher_waits_until_there_is_something() {
+    let (registry, _) = registry();
+    let (mut events, mut collector) = channel(registry);
+    let watcher = tokio::spawn(async move { events.after(0).await });
+    let question = collector.questions.recv().await.unwrap();
+    collector.answer(question);
+    collector.number(vec![Taken { event: Some(event()), novelty: Novelty::Rule }]);
+    collector.last.send_replace(collector.journal.last());
+    let question = collector.questions.recv().await.unwrap();
+    collector.answer(question);
+    assert_eq!(numbers(&watcher.await.unwrap().unwrap()), [1]);
 }

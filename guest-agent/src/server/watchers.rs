@@ -8,35 +8,30 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kadapter_proto::guest::v1 as pb;
 use policy_model::Event;
-use tokio::sync::{broadcast::error::RecvError, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::messages;
-use crate::{containers::ContainerId, events::Subscription, registry::View};
+use crate::{containers::ContainerId, events::Events, registry::View};
 
 type Replies<T> = mpsc::Sender<Result<T, Status>>;
 
 /// What a relay knows of the containers: the last message about each.
 type Known = BTreeMap<ContainerId, pb::ContainerChange>;
 
-pub(super) async fn events(mut subscription: Subscription, replies: Replies<pb::Event>) {
-    for event in subscription.backlog {
-        if replies.send(Ok(message(&event, 0))).await.is_err() {
-            return;
-        }
-    }
-    let mut missed = 0;
+pub(super) async fn events(mut events: Events, mut seen: u64, replies: Replies<pb::Event>) {
     loop {
-        match subscription.live.recv().await {
-            Ok(event) => {
-                let message = message(&event, std::mem::take(&mut missed));
-                if replies.send(Ok(message)).await.is_err() {
-                    return;
-                }
+        let portion = tokio::select! {
+            portion = events.after(seen) => portion,
+            () = replies.closed() => return,
+        };
+        let Some(portion) = portion else { return };
+        for event in portion {
+            let message = message(&event, seen);
+            seen = event.sequence;
+            if replies.send(Ok(message)).await.is_err() {
+                return;
             }
-            // Those were numbered; what was lost before them is counted in them, and lost too.
-            Err(RecvError::Lagged(count)) => missed += count,
-            Err(RecvError::Closed) => return,
         }
     }
 }
@@ -81,8 +76,26 @@ pub(super) fn changes(known: &mut Known, view: &View) -> Vec<pb::ContainerChange
     changes
 }
 
-fn message(event: &Event, missed: u64) -> pb::Event {
-    let mut message = pb::Event::from(event.clone());
-    message.dropped_before += missed;
-    message
+fn message(event: &Event, seen: u64) -> pb::Event {
+    let dropped_before = dropped_between(seen, event.sequence);
+    pb::Event { dropped_before, ..pb::Event::from(event.clone()) }
+}
+
+/// Events between two numbers. After a number of another boot, an event is the first that is seen.
+fn dropped_between(seen: u64, sequence: u64) -> u64 {
+    let seen = if seen < sequence { seen } else { 0 };
+    sequence.saturating_sub(seen + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::dropped_between;
+
+    #[test]
+    fn gaps_between_numbers_are_losses() {
+        assert_eq!(dropped_between(0, 1), 0);
+        assert_eq!(dropped_between(7, 8), 0);
+        assert_eq!(dropped_between(3, 8), 4);
+        assert_eq!(dropped_between(100, 8), 7, "the number of another boot");
+    }
 }

@@ -38,7 +38,7 @@ pub enum Reason {
 /// One report. Text comes from the guest: show it, never obey it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Monotonic per boot of the agent, from 1.
+    /// Monotonic per boot of the guest, from 1; lost events have numbers too.
     pub sequence: u64,
     /// Events lost since the one before.
     pub dropped_before: u64,

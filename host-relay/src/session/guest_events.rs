@@ -47,7 +47,7 @@ pub(super) async fn relay(
     loop {
         let message = events.message().await.map_err(|status| failed("WatchEvents", &status))?;
         let message = message.ok_or(SessionError::Ended("WatchEvents"))?;
-        *sequence = (*sequence).max(message.sequence);
+        let number = message.sequence;
         match Event::try_from(message) {
             Ok(event) => {
                 let rules = source.attribution.borrow().of(&event);
@@ -56,6 +56,8 @@ pub(super) async fn relay(
             }
             Err(error) => warn!(%error, "an event is left out"),
         }
+        // Not before: the connection may end while the sink is full, and the next one asks again.
+        *sequence = (*sequence).max(number);
     }
 }
 

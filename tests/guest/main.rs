@@ -13,6 +13,7 @@ mod files;
 mod gate;
 mod guard;
 mod identity;
+mod overload;
 mod steps;
 mod strangers;
 mod takeover;

@@ -69,6 +69,10 @@ pub struct Node {
     directory: TempDir,
 }
 
+/// A relay that is stopped for as long as this lives.
+#[derive(Debug)]
+pub struct Pause(u32);
+
 /// The relay's process and what it says.
 struct Relay {
     process: TiedProcess,
@@ -237,6 +241,16 @@ impl Node {
         self.directory.path().join(KEY)
     }
 
+    /// Stops the relay's process until what is returned is dropped: it reads nothing.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn pause_relay(&self) -> Result<Pause> {
+        let pid = self.relay.lock().unwrap_or_else(PoisonError::into_inner).process.child().id();
+        signal(pid, "STOP")?;
+        Ok(Pause(pid))
+    }
+
     /// Kills the relay: the guest is without one.
     pub fn kill_relay(&self) {
         self.relay.lock().unwrap_or_else(PoisonError::into_inner).process.kill();
@@ -262,6 +276,21 @@ impl Node {
         self.relay_log().wait("the session", |line| line.contains("\"connected\""))?;
         Ok(())
     }
+}
+
+// === impl Pause ===
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        // Fails if it was killed meanwhile.
+        let _ = signal(self.0, "CONT");
+    }
+}
+
+fn signal(pid: u32, signal: &str) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
+    ensure!(status.context("run kill")?.success(), "the relay is gone");
+    Ok(())
 }
 
 // === impl Relay ===

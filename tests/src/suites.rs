@@ -71,9 +71,9 @@ pub fn run(chosen: &[Suite]) -> Result<Report> {
         let started = Instant::now();
         let tally = match suite {
             Suite::Style => style(),
-            Suite::Soak => soak::run(),
             _ if suite.boots_machines() && machine.is_none() => Tally::FAILED,
             _ => match &*programs {
+                Some(programs) if suite == Suite::Soak => soak::run(programs),
                 Some(programs) => run_programs(suite, programs),
                 None => Tally::FAILED,
             },
@@ -130,12 +130,12 @@ impl Suite {
             Self::Guest => "policies from a file to containers in a VM, each verdict both ways",
             Self::Relay => "the relay against a guest that records",
             Self::System => "the demo, on the own kernel and on Debian's",
-            Self::Soak => "fuzz targets, for long; only if it is named",
+            Self::Soak => "fuzz targets, kills and denials, for long; only if it is named",
         }
     }
 
     fn boots_machines(self) -> bool {
-        matches!(self, Self::Rig | Self::Guest | Self::System)
+        matches!(self, Self::Rig | Self::Guest | Self::System | Self::Soak)
     }
 
     /// How long one of its programs may take: many times what it takes, and less than any CI

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Fuzz targets, for long: each by the engine of the stable toolchain, then by libFuzzer, where a
-//! nightly toolchain is.
+//! What takes long: fuzz targets, each by the engine of the stable toolchain, then by libFuzzer,
+//! where a nightly toolchain is; and the loops of the guest suite, ten times as long as in the gate.
 //!
 //! Out: counts, and for each target a figure of what was executed and, by libFuzzer, of what was
 //! reached. Inputs that reach new code stay in the target directory, so that the next run begins
@@ -42,6 +42,20 @@ const TAIL_LINES: usize = 40;
 /// Below the target directory.
 const GUIDED: &str = "guided";
 
+/// Tests of the guest suite that do something again and again.
+struct Loop {
+    tests: &'static str,
+    /// How often, as the tests read it.
+    variable: &'static str,
+    /// If nobody says otherwise.
+    times: &'static str,
+}
+
+const LOOPS: [Loop; 2] = [
+    Loop { tests: "takeover::", variable: "KADAPTER_KILLS", times: "100" },
+    Loop { tests: "overload::", variable: "KADAPTER_DENIALS", times: "1000000" },
+];
+
 /// What libFuzzer says at its end.
 #[derive(Debug, PartialEq, Eq)]
 struct Reached {
@@ -51,10 +65,31 @@ struct Reached {
     corpus: u64,
 }
 
-pub(super) fn run() -> Tally {
+/// Runs it all; the programs are those of the other suites.
+pub(super) fn run(programs: &[Program]) -> Tally {
     let mut tally = random();
     tally += guided();
+    for program in programs.iter().filter(|program| program.suite == Suite::Guest) {
+        for a_loop in LOOPS {
+            tally += a_loop.run(program);
+        }
+    }
     tally
+}
+
+impl Loop {
+    fn run(&self, program: &Program) -> Tally {
+        let Self { tests, variable, times } = self;
+        counted(&format!("soak: {} {tests} {variable}", program.title), |step, tally| {
+            let mut command = program.command(Suite::Soak.limit());
+            command.arg(tests);
+            if env::var_os(variable).is_none() {
+                command.env(variable, times);
+            }
+            let (status, output) = step.capture(&mut command)?;
+            libtest::read(&output, status).settle(tally)
+        })
+    }
 }
 
 /// Runs the targets optimised, with all checks of a build that is not.

@@ -63,6 +63,10 @@ pub async fn run(mut sources: Sources, defaults: Defaults, outputs: Outputs) {
     let Some(first) = sources.batches.recv().await else { return };
     reconciler.take_batch(first);
     loop {
+        // Of a rush of reports, once: each view is about all containers.
+        if sources.batches.is_empty() && sources.containers.is_empty() {
+            reconciler.publish_policies();
+        }
         tokio::select! {
             batch = sources.batches.recv() => match batch {
                 Some(batch) => reconciler.take_batch(batch),
@@ -86,7 +90,6 @@ impl Reconciler {
         }
         let affected = self.index.apply(batch);
         self.publish(affected);
-        self.publish_policies();
     }
 
     fn take_containers(&mut self, (address, containers): ContainersReport) {
@@ -102,7 +105,6 @@ impl Reconciler {
             });
         }
         self.publish(affected);
-        self.publish_policies();
     }
 
     fn publish(&self, affected: BTreeSet<Place>) {

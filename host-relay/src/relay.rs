@@ -27,7 +27,7 @@ use crate::{
     pipeline::Defaults,
     reconcile::{self, Outputs, Sources},
     sandbox::Address,
-    session::{self, Session},
+    session::{self, Session, Turns},
     status::{SandboxView, SandboxViews, Views},
     stop::StopSender,
     transport::Identity,
@@ -159,6 +159,7 @@ impl Tasks {
         let policies = watch::Sender::new(Arc::default());
         let mut views = Views { sandboxes: Vec::new(), policies: policies.subscribe() };
         let mut desired_of = BTreeMap::new();
+        let turns = Turns::default();
         for address in sandboxes.into_iter().collect::<BTreeSet<_>>() {
             let desired = watch::Sender::new(Arc::default());
             let view = watch::Sender::new(SandboxView::new(address.clone()));
@@ -168,6 +169,7 @@ impl Tasks {
             let session = Session {
                 address: address.clone(),
                 identity: identity.clone(),
+                turns: turns.clone(),
                 desired: desired.subscribe(),
                 containers: containers.clone(),
                 view,

@@ -5,11 +5,12 @@
 //! the last event seen. The desired state flows in through a watch channel; lists of containers go
 //! to the reconciler, reports to the hub, the view to the API. A session never ends by itself: when
 //! the guest goes away (EOF) it dials again, with a jittered and capped back-off that begins anew
-//! after each success.
+//! after each connection that lasted. Sessions take turns to connect (`turns.rs`).
 
 mod connection;
 mod guest_events;
 mod memory;
+mod turns;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,6 +22,7 @@ use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, error, info, warn};
 
 use memory::{ChangedKey, Memory};
+pub use turns::{AT_ONCE, LONGEST, Turns};
 
 use crate::{
     events::Hub,
@@ -44,6 +46,8 @@ pub struct Session {
     pub address: Address,
     /// Who the relay is; none to speak in the clear, in tests.
     pub identity: Option<Identity>,
+    /// Shared with all other sessions.
+    pub turns: Turns,
     /// What its containers should have.
     pub desired: watch::Receiver<Desired>,
     /// Where lists of containers go.
@@ -102,7 +106,7 @@ pub async fn run(mut session: Session) {
         if session.containers.send(no_containers).await.is_err() {
             return;
         }
-        if std::mem::take(&mut memory.reached) {
+        if memory.reached.take().is_some_and(|since| since.elapsed() > MAX_DELAY) {
             delays = back_off();
         }
         tokio::time::sleep(delays.next().unwrap_or(MAX_DELAY)).await;
@@ -116,7 +120,8 @@ impl Session {
     async fn once(&mut self, memory: &mut Memory) -> Result<(), SessionError> {
         let (channel, key) = match &self.identity {
             Some(identity) => {
-                let (channel, key) = connect(&self.address, identity).await?;
+                let connect = connect(&self.address, identity);
+                let (channel, key) = self.turns.take(connect).await?;
                 (channel, Some(key))
             }
             None => (connect_in_the_clear(&self.address).await?, None),

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What outlives a connection: which guest it was, by boot and by key. Pure.
+//! What outlives a connection: which guest it was, by boot and by key.
 //!
 //! The key that a guest shows first is believed for as long as the guest says the same boot; a new
 //! boot is a new guest and may have another key. It is forgotten when the relay ends.
+
+use std::time::Instant;
 
 use session_tls::Fingerprint;
 
@@ -12,8 +14,8 @@ pub(super) struct Memory {
     guest: Option<KnownGuest>,
     /// Last event seen of this boot.
     pub(super) sequence: u64,
-    /// Whether the guest answered since the last loss.
-    pub(super) reached: bool,
+    /// When the guest answered, if it did since the last loss.
+    pub(super) reached: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Memory {
                 self.sequence = 0;
             }
         }
-        self.reached = true;
+        self.reached = Some(Instant::now());
         Ok(())
     }
 }
@@ -90,12 +92,12 @@ mod tests {
     fn another_key_in_the_same_boot_is_refused_and_both_are_named() {
         let mut memory = Memory::default();
         memory.recognize("boot-1", key("a")).unwrap();
-        memory.reached = false;
+        memory.reached = None;
         for other in [key("b"), None] {
             let text = memory.recognize("boot-1", other).unwrap_err().to_string();
             assert!(text.contains(&shown(&key("a"))) && text.contains(&shown(&other)), "{text}");
         }
-        assert!(!memory.reached, "it is not the guest that answered");
+        assert!(memory.reached.is_none(), "it is not the guest that answered");
         memory.recognize("boot-1", key("a")).unwrap();
     }
 

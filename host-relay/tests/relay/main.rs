@@ -5,6 +5,8 @@
 
 mod api;
 mod events;
+mod fleet;
+mod many;
 mod muxer;
 mod objects;
 mod policies;

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use kadapter_proto::guest::v1::{
@@ -51,6 +52,10 @@ pub(crate) struct RecordingGuest {
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) applied: Vec<RuleSet>,
+    /// When the last one was.
+    pub(crate) applied_at: Option<Instant>,
+    /// When relays came, and when TLS with them was done.
+    pub(crate) greeted: Vec<(Instant, Instant)>,
     pub(crate) handshakes: usize,
     pub(crate) chunks: usize,
     pub(crate) refuse: Option<String>,
@@ -178,6 +183,7 @@ impl Record {
             self.change(change);
         }
         self.applied.push(rules);
+        self.applied_at = Some(Instant::now());
     }
 }
 
@@ -193,37 +199,41 @@ impl Shared {
         };
         let obeyed = RelayKeys::new(keys.obeyed.iter().copied()).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(server_config(&keys.guest, obeyed)));
-        tokio::spawn(async {
+        let shared = self.clone();
+        tokio::spawn(async move {
             // Ends with the server: nobody listens then.
             let (admitted, incoming) = mpsc::channel(1);
             tokio::select! {
                 served = server.serve_with_incoming(ReceiverStream::new(incoming)) => served.unwrap(),
-                () = admit(listener, acceptor, admitted) => {}
+                () = shared.admit(listener, acceptor, admitted) => {}
             }
         })
+    }
+
+    /// Accepts relays one by one.
+    async fn admit(
+        self,
+        listener: UnixListener,
+        acceptor: TlsAcceptor,
+        admitted: mpsc::Sender<io::Result<DuplexStream>>,
+    ) {
+        // Dropped at the end, and every connection with it.
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let came = Instant::now();
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            self.update(|record| record.greeted.push((came, Instant::now())));
+            let (mut plain, server) = duplex(DUPLEX_BYTES);
+            connections.spawn(async move { copy_bidirectional(&mut stream, &mut plain).await });
+            admitted.send(Ok(server)).await.unwrap();
+        }
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
         let result = change(&mut self.record.lock().unwrap());
         self.changed.send_replace(());
         result
-    }
-}
-
-/// Accepts relays one by one.
-async fn admit(
-    listener: UnixListener,
-    acceptor: TlsAcceptor,
-    admitted: mpsc::Sender<io::Result<DuplexStream>>,
-) {
-    // Dropped at the end, and every connection with it.
-    let mut connections = JoinSet::new();
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-        let (mut plain, server) = duplex(DUPLEX_BYTES);
-        connections.spawn(async move { copy_bidirectional(&mut stream, &mut plain).await });
-        admitted.send(Ok(server)).await.unwrap();
     }
 }
 

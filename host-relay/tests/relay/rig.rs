@@ -157,7 +157,7 @@ impl Rig {
 }
 
 /// Asks until there is an answer: for states that nobody announces.
-async fn eventually<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(ask: impl AsyncFn() -> Option<T>) -> T {
     let wait = async {
         let mut pause = tokio::time::interval(Duration::from_millis(5));
         loop {

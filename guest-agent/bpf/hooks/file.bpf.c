@@ -31,16 +31,14 @@ static __always_inline void record_identity(struct file *file)
 /* A program that is blocked by identity is stopped as soon as execve opens it: this is where a
  * mount of a layer, an ELF interpreter and a detached tree come by. What is only audited waits for
  * bprm_check_security, so that nothing is reported twice. */
-static __always_inline int open_for_exec(struct scope *s, struct file *file)
+static __always_inline int open_for_exec(struct scope *s, struct file *file, struct outcome *out)
 {
-	struct outcome out = {};
-
 	if (!(s->set->flags & ABI_SET_PROCESS) ||
 	    !identity_class(s->set, file->f_inode))
 		return 0;
-	if (judge(s, file, ABI_PROCESS, &out))
+	if (judge(s, file, ABI_PROCESS, out))
 		return refuse(s, file, ABI_FILE_OPEN, ABI_PROCESS);
-	return out.verdict == ABI_BLOCK ? conclude(s, &out, file, ABI_FILE_OPEN, ABI_PROCESS) : 0;
+	return out->verdict == ABI_BLOCK ? conclude(s, out, file, ABI_FILE_OPEN, ABI_PROCESS) : 0;
 }
 
 /* Apart from the hook, so that the guest's own opens do not pay for what it saves and clears. */
@@ -59,7 +57,7 @@ static __noinline int open_labelled(struct file *file)
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
 	if (for_exec) {
-		denied = open_for_exec(&s, file);
+		denied = open_for_exec(&s, file, &out);
 		if (denied)
 			return denied;
 	}

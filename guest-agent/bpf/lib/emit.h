@@ -199,9 +199,9 @@ static __always_inline void emit_event(const struct report *r)
 	bpf_ringbuf_submit(e, 0);
 }
 
-/* Carries out a decision: what the hook returns. */
-static __always_inline int conclude(struct scope *s, struct outcome *out, struct file *file,
-				    __u8 hook, __u8 category)
+/* Apart from the hooks: what a report needs of the stack, the walk has used before. */
+static __noinline int report_decision(struct scope *s, struct outcome *out, struct file *file,
+				      __u32 hook, __u32 category)
 {
 	struct report r = {
 		.scope = s,
@@ -213,10 +213,15 @@ static __always_inline int conclude(struct scope *s, struct outcome *out, struct
 		.errno_value = out->verdict == ABI_BLOCK ? EACCES : 0,
 	};
 
-	if (out->verdict < ABI_AUDIT)
-		return 0;
 	emit_event(&r);
 	return out->verdict == ABI_BLOCK ? -EACCES : 0;
+}
+
+/* Carries out a decision: what the hook returns. */
+static __always_inline int conclude(struct scope *s, struct outcome *out, struct file *file,
+				    __u8 hook, __u8 category)
+{
+	return out->verdict < ABI_AUDIT ? 0 : report_decision(s, out, file, hook, category);
 }
 
 /* Denies a reach for what enforces. The caller sees what the kernel gives to the unprivileged. */
@@ -238,7 +243,7 @@ static __always_inline int defend(struct abi_task *label, __u8 hook)
 }
 
 /* Denies because nothing could be decided. */
-static __always_inline int refuse(struct scope *s, struct file *file, __u8 hook, __u8 category)
+static __noinline int refuse(struct scope *s, struct file *file, __u32 hook, __u32 category)
 {
 	struct outcome out = { .verdict = ABI_BLOCK, .reason = ABI_FAIL_CLOSED };
 

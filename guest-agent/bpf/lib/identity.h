@@ -14,12 +14,12 @@ static __always_inline void inode_key(struct inode *inode, __u32 set, struct abi
 	key->pad = 0;
 }
 
-static __always_inline __u32 identity_class(const struct abi_set *set, struct inode *inode)
+static __noinline __u32 identity_class(const struct abi_set *set, struct inode *inode)
 {
 	struct abi_inode_key key;
 	__u32 *class_id;
 
-	if (!(set->flags & ABI_SET_IDENTITY))
+	if (!set || !inode || !(set->flags & ABI_SET_IDENTITY))
 		return 0;
 	inode_key(inode, set->id, &key);
 	class_id = bpf_map_lookup_elem(&inodes, &key);

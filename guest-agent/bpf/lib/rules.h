@@ -11,19 +11,20 @@ struct classes {
 	__u32 inode;
 };
 
-static __always_inline const struct abi_decision *find_decision(const struct abi_set *set,
-								 __u32 class_id, __u32 subject,
-								 __u32 category)
+/* Apart, as is identity_class: keys of look-ups lie on the stack only while they are used. */
+static __noinline const struct abi_decision *find_decision(const struct abi_set *set,
+							    __u32 class_id, __u32 subject,
+							    __u32 category)
 {
 	struct abi_decision_key key = {
-		.set = set->id,
+		.set = set ? set->id : 0,
 		.class_id = class_id,
 		.subject = subject,
 		.category = category,
 	};
 	const struct abi_decision *decision;
 
-	if (!class_id)
+	if (!set || !class_id)
 		return NULL;
 	decision = bpf_map_lookup_elem(&decisions, &key);
 	if (decision || !subject)

@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     fn report() -> Report {
-        let mut report = Report::new("quick", Targets::of("quick").unwrap(), "6.12");
+        let mut report = Report::new("quick", Targets::of("quick").unwrap());
         report.add(Figure::new("agent.binary", 5.5, "MiB").note("release"));
         report.add(Figure::new("open.rules10000.depth3.ratio", 1.0512, ""));
         report.add(Figure::new("open.rules10000.depth3.added", 1234.4, "instructions"));

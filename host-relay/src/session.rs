@@ -10,6 +10,7 @@
 mod connection;
 mod guest_events;
 mod memory;
+mod posture;
 mod turns;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -28,7 +29,7 @@ use crate::{
     events::Hub,
     reconcile::ContainersReport,
     sandbox::{Address, InvalidReport},
-    status::{Desired, SandboxView},
+    status::{Desired, GuestPosture, SandboxView},
     transport::{ConnectError, Identity, connect, connect_in_the_clear},
 };
 
@@ -161,6 +162,7 @@ impl Session {
         self.view.send_modify(|view| {
             view.connected = false;
             view.error = text;
+            view.posture = GuestPosture::default();
             view.containers.clear();
         });
     }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kadapter_proto::guest::v1::Residue;
+use kadapter_proto::guest::v1::{PostureState, Residue};
 use kubesmith::PolicyRef;
 use policy_model::{Digest, Generation, Target};
 use tokio::sync::watch;
@@ -33,8 +33,19 @@ pub struct SandboxView {
     pub guest_version: String,
     /// Boot of the guest.
     pub boot_id: String,
+    /// What its agent promises.
+    pub posture: GuestPosture,
     /// Its containers.
     pub containers: Vec<ContainerView>,
+}
+
+/// What a guest's agent promises; unspecified when not connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestPosture {
+    /// In a word.
+    pub state: PostureState,
+    /// Why it promises less than all, and what to do; the guest's words.
+    pub reason: String,
 }
 
 /// A container of a guest.
@@ -99,6 +110,7 @@ impl SandboxView {
             error: String::new(),
             guest_version: String::new(),
             boot_id: String::new(),
+            posture: GuestPosture::default(),
             containers: Vec::new(),
         }
     }

@@ -20,6 +20,8 @@ pub(super) fn sandbox(view: &SandboxView) -> pb::Sandbox {
         guest_version: view.guest_version.clone(),
         boot_id: view.boot_id.clone(),
         containers: view.containers.iter().map(container).collect(),
+        posture: view.posture.state.into(),
+        posture_reason: view.posture.reason.clone(),
     }
 }
 

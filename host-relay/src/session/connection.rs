@@ -7,17 +7,18 @@
 use std::collections::BTreeSet;
 
 use kadapter_proto::guest::v1::{
-    Applied, ContainerChange, PostureState, StatusReply, StatusRequest, WatchContainersRequest,
+    Applied, ContainerChange, StatusReply, StatusRequest, WatchContainersRequest,
     guest_client::GuestClient,
 };
 use policy_model::{RuleId, Target};
 use tokio::{sync::watch, task::JoinSet};
 use tonic::transport::Channel;
-use tracing::{Instrument as _, debug, error, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
     Session, SessionError, answered, failed,
     guest_events::{self, Attribution},
+    posture,
 };
 use crate::{
     push::{Ledger, Parcel, PushError, send},
@@ -77,7 +78,8 @@ impl<'a> Connection<'a> {
             attribution: self.attribution.subscribe(),
         };
         let events = guest_events::relay(self.client.clone(), source, sequence);
-        tokio::pin!(events);
+        let postures = posture::follow(self.client.clone(), self.session.view.clone());
+        tokio::pin!(events, postures);
         let mut desired = self.session.desired.clone();
         loop {
             tokio::select! {
@@ -85,6 +87,7 @@ impl<'a> Connection<'a> {
                 changed = desired.changed() => changed.map_err(|_| SessionError::Stopping)?,
                 Some(sent) = self.sending.join_next() => self.take_sent(sent)?,
                 ended = &mut events => return ended,
+                ended = &mut postures => return ended,
             }
             self.push();
             self.show();
@@ -92,11 +95,7 @@ impl<'a> Connection<'a> {
     }
 
     fn note_status(&mut self, status: StatusReply) -> Result<(), SessionError> {
-        if status.posture() != PostureState::Enforcing {
-            let reason = format!("the guest does not enforce: {}", status.reason);
-            error!(posture = ?status.posture(), reason = status.reason, "the guest does not enforce");
-            self.session.view.send_modify(|view| view.error = reason);
-        }
+        posture::show(&status, &self.session.view);
         if status.targets.len() > MAX_TARGETS {
             return Err(InvalidReport::TooMany.into());
         }
@@ -152,8 +151,6 @@ impl<'a> Connection<'a> {
                     warn!(container = %target, more = more + 1, "more residues: see ListSandboxes");
                 }
                 self.ledger.applied(&parcel, applied.residues);
-                // Whatever the guest said of itself before, it enforces now.
-                self.session.view.send_modify(|view| view.error.clear());
             }
             Err(PushError::Connection(reason)) => return Err(SessionError::Push(reason)),
             Err(error @ (PushError::Refused(_) | PushError::Mismatch { .. })) => {

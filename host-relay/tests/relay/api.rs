@@ -2,7 +2,7 @@
 //! What operators see over the socket.
 
 use kadapter_proto::{
-    guest::v1::ContainerState,
+    guest::v1::{ContainerState, PostureState},
     relay::v1::{GetRuleSetRequest, SessionState},
 };
 use policy_model::{RuleSet, wire};
@@ -44,6 +44,19 @@ async fn sandboxes_policies_and_rule_sets_are_shown() {
     assert_eq!(reply.digest, container.digest);
     let layers: Vec<_> = reply.provenance.iter().map(|found| found.layer.as_str()).collect();
     assert!(layers.contains(&"user") && layers.contains(&"harden"), "{layers:?}");
+}
+
+#[tokio::test]
+async fn what_a_guest_promises_is_followed_and_shown_with_the_reason() {
+    let rig = Rig::start(&[]);
+    let shown = async |state| rig.sandbox(|found| found.posture() == state).await;
+    let says = |posture| rig.guest.update(|record| record.posture = posture);
+    shown(PostureState::Enforcing).await;
+    says((PostureState::TakingOver, "wait"));
+    let sandbox = shown(PostureState::TakingOver).await;
+    assert_eq!((sandbox.posture_reason.as_str(), sandbox.error.as_str()), ("wait", ""));
+    says((PostureState::Degraded, "events were lost"));
+    assert_eq!(shown(PostureState::Degraded).await.posture_reason, "events were lost");
 }
 
 #[tokio::test]

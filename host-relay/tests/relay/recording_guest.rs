@@ -59,6 +59,8 @@ pub(crate) struct Record {
     pub(crate) handshakes: usize,
     pub(crate) chunks: usize,
     pub(crate) refuse: Option<String>,
+    /// Unspecified stands for enforcing.
+    pub(crate) posture: (pb::PostureState, &'static str),
     pub(crate) boot_id: String,
     /// What it says its version is.
     pub(crate) version: String,
@@ -301,8 +303,13 @@ impl Guest for Shared {
                 digest: digest.0.into(),
                 ..pb::TargetStatus::default()
             });
+        let (posture, reason) = match record.posture {
+            (pb::PostureState::Unspecified, _) => (pb::PostureState::Enforcing, ""),
+            posture => posture,
+        };
         Ok(Response::new(pb::StatusReply {
-            posture: pb::PostureState::Enforcing.into(),
+            posture: posture.into(),
+            reason: reason.into(),
             targets: targets.collect(),
             ..pb::StatusReply::default()
         }))

@@ -13,17 +13,13 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::pending, io, sync::Arc, time::Duration};
 
 use policy_model::Event;
 use tokio::{
     io::Interest,
     sync::{mpsc, oneshot, watch},
-    time,
+    time::{self, Instant},
 };
 
 pub use convert::{BootClock, InvalidRecord, convert};
@@ -31,10 +27,17 @@ pub use journal::{Journal, Novelty};
 pub use source::{Numbers, Source};
 use source::{container_of, novelty_of};
 
-use crate::{readiness, registry::Registry};
+use crate::{
+    posture::{Change, Loss, Standing},
+    readiness, reason,
+    registry::Registry,
+};
 
 /// Questions of watchers that wait for an answer: a relay has one.
 const QUESTIONS: usize = 8;
+
+/// How long no event must be lost before that counts as over: a flood of denials has its pauses.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// Records that are taken before watchers get their turn: a third of the ring.
 const BATCH: usize = 256;
@@ -65,6 +68,9 @@ pub struct Collector {
     /// Number of the last event that is kept.
     last: watch::Sender<u64>,
     kernel_drops: u64,
+    standing: Standing,
+    /// When the loss of events is over, if none is lost until then.
+    over: Option<Instant>,
 }
 
 /// What became of a record.
@@ -76,11 +82,12 @@ struct Taken {
 
 /// A collector, and how to ask it.
 #[must_use]
-pub fn channel(registry: Registry) -> (Events, Collector) {
+pub fn channel(registry: Registry, standing: Standing) -> (Events, Collector) {
     let (ask, questions) = mpsc::channel(QUESTIONS);
     let (last, last_seen) = watch::channel(0);
     let journal = Journal::default();
-    let collector = Collector { questions, registry, journal, last, kernel_drops: 0 };
+    let collector =
+        Collector { questions, registry, journal, last, kernel_drops: 0, standing, over: None };
     (Events { questions: ask, last: last_seen }, collector)
 }
 
@@ -106,20 +113,24 @@ impl Events {
 // === impl Collector ===
 
 impl Collector {
-    /// Collects until the ring fails. It has no ring until the programs are loaded, and answers
-    /// watchers meanwhile.
-    ///
-    /// # Errors
-    /// If the ring cannot be watched.
-    pub async fn run(mut self, source: oneshot::Receiver<Source>) -> io::Result<()> {
+    /// Collects until nobody can ask for events. It has no ring until the programs are loaded, or
+    /// after the ring failed, and answers watchers all the same.
+    pub async fn run(mut self, source: oneshot::Receiver<Source>) {
         let source = tokio::select! {
             source = source => source,
-            () = self.answer_all() => return Ok(()),
+            () = self.answer_all() => return,
         };
-        let Ok(mut source) = source else {
-            self.answer_all().await;
-            return Ok(());
-        };
+        if let Ok(source) = source
+            && let Err(error) = self.collect(source).await
+        {
+            let why = reason::of(&error);
+            self.standing.change(Change::Loses(Loss::EventsUnread { why }));
+        }
+        self.answer_all().await;
+    }
+
+    /// Collects until the ring fails.
+    async fn collect(&mut self, mut source: Source) -> io::Result<()> {
         let (last, reported) = source.numbers.load().map_err(io::Error::other)?;
         self.journal.go_on_after(last);
         self.kernel_drops = reported;
@@ -135,6 +146,7 @@ impl Collector {
                     self.empty(&mut source).await;
                 }
                 Some(question) = self.questions.recv() => self.answer(question),
+                () = moment(self.over) => self.end_loss().await,
             }
         }
     }
@@ -172,8 +184,21 @@ impl Collector {
                 let fresh = counters.events_dropped.saturating_sub(self.kernel_drops);
                 self.kernel_drops = counters.events_dropped;
                 self.journal.lost(fresh);
+                if fresh > 0 {
+                    self.standing.change(Change::Loses(Loss::EventsLost));
+                    self.over = Some(Instant::now() + QUIET);
+                }
             }
             Err(error) => tracing::warn!(%error, "drops of the kernel cannot be counted"),
+        }
+    }
+
+    /// The quiet has passed, unless something was lost in it that no record came after.
+    async fn end_loss(&mut self) {
+        self.over = None;
+        self.count_kernel_drops().await;
+        if self.over.is_none() {
+            self.standing.change(Change::Regains(Loss::EventsLost));
         }
     }
 
@@ -224,5 +249,13 @@ impl Collector {
     fn answer(&self, (since, reply): Question) {
         // Fails if the watcher is gone already.
         let _ = reply.send(self.journal.since(since));
+    }
+}
+
+/// Returns then, or never.
+async fn moment(when: Option<Instant>) {
+    match when {
+        Some(when) => time::sleep_until(when).await,
+        None => pending().await,
     }
 }

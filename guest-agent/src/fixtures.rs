@@ -104,6 +104,6 @@ pub(crate) fn registry() -> (Registry, KernelDouble) {
     let kernel = KernelDouble::default();
     let (registry, inbox) = registry::channel();
     let owners = kernel.clone();
-    thread::spawn(move || inbox.run(owners));
+    thread::spawn(move || inbox.run(owners, |_| {}));
     (registry, kernel)
 }

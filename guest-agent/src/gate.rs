@@ -156,9 +156,9 @@ impl Gate {
     /// A container may come before the agent is ready, and waits for that too.
     async fn check_posture(&self, deadline: Instant) -> Result<(), Refusal> {
         let mut posture = self.posture.clone();
-        let settled = posture.wait_for(|posture| *posture != Posture::Starting);
+        let settled = posture.wait_for(Posture::is_settled);
         match timeout_at(deadline, settled).await {
-            Ok(Ok(posture)) if *posture == Posture::Enforcing => Ok(()),
+            Ok(Ok(posture)) if posture.enforces() => Ok(()),
             Ok(Ok(posture)) => Err(posture.reason()),
             Ok(Err(_)) => Err("the agent ends".into()),
             Err(_) => Err("the agent did not become ready in time".into()),

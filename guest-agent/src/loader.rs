@@ -7,10 +7,11 @@
 //! already: what they enforce must not be doubted.
 
 use std::{
-    fs,
-    io::{self, BufRead as _, BufReader},
+    error::Error,
+    fs, io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use aya::{
@@ -21,6 +22,7 @@ use aya::{
 use aya_obj::btf::BtfKind;
 use guest_bpf::{OBJECT, abi, kfunc};
 use policy_model::Digest;
+use rustix::io::Errno;
 
 use crate::maps::{Maps, MapsError};
 
@@ -95,7 +97,7 @@ pub enum LoadError {
         hook: &'static str,
         /// The kernel's answer.
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The tables cannot be set up.
     #[error(transparent)]
@@ -111,6 +113,22 @@ pub enum LoadError {
     },
 }
 
+// === impl LoadError ===
+
+impl LoadError {
+    /// The kernel's error number, if one is at the bottom of it.
+    #[must_use]
+    pub fn errno(&self) -> Option<Errno> {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(self);
+        let mut errno = None;
+        while let Some(error) = cause {
+            errno = error.downcast_ref::<io::Error>().and_then(Errno::from_io_error).or(errno);
+            cause = error.source();
+        }
+        errno
+    }
+}
+
 /// What enforces now, and what it reports through.
 pub struct Loaded {
     /// The tables.
@@ -119,29 +137,38 @@ pub struct Loaded {
     pub ring: RingBuf<MapData>,
     /// Number of the last event that was taken from the ring, by whichever agent.
     pub journal: Array<MapData, u64>,
-    /// The programs were there: an earlier agent loaded them, and containers may be under them.
-    pub taken_over: bool,
+    /// Verdicts on names are kept while they hold.
+    pub names_kept: bool,
 }
 
-/// Loads, attaches and pins every program, or takes over what an earlier agent has pinned.
+/// Whether an earlier agent's programs are in force: then [`take_over`] is what to call.
+#[must_use]
+pub fn are_in_force(pins: &Path) -> bool {
+    matches!(state_of(pins), Ok(Pins::All))
+}
+
+/// Loads, attaches and pins every program. `rename_lock` is its address, without which every verdict
+/// on a name is found anew.
 ///
 /// # Errors
-/// If any part fails. What was pinned by this call is taken back; what was there goes on.
-pub fn load(pins: &Path) -> Result<Loaded, LoadError> {
+/// If any part fails, or programs are in force already. What was pinned by this call is taken back.
+pub fn load(pins: &Path, rename_lock: Option<u64>) -> Result<Loaded, LoadError> {
     match state_of(pins)? {
         Pins::None => {}
         // A load that did not come to its end: nothing was ever registered under it.
         Pins::Part => remove(pins)?,
-        Pins::All => return take_over(pins),
+        Pins::All => return Err(pins_failed(pins)(io::ErrorKind::AlreadyExists.into())),
     }
+    let settings = init_of_guest(rename_lock)?;
     fs::DirBuilder::new().mode(0o700).recursive(true).create(pins).map_err(pins_failed(pins))?;
-    load_into(pins).inspect_err(|_| {
+    load_into(pins, settings).inspect_err(|_| {
         // Fails only if the file system is gone, and the pins with it.
         let _ = fs::remove_dir_all(pins);
     })
 }
 
-fn load_into(pins: &Path) -> Result<Loaded, LoadError> {
+fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> {
+    let started = Instant::now();
     let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
     let mut loader = EbpfLoader::new();
     // The verifier's whole trace takes minutes to write under emulation; its last words suffice.
@@ -152,35 +179,48 @@ fn load_into(pins: &Path) -> Result<Loaded, LoadError> {
     let cast = btf.id_by_type_name_kind(kfunc::RDONLY_CAST, BtfKind::Func);
     let object = kfunc::bind(cast.map_err(LoadError::Kfunc)?);
     let mut ebpf = loader.load(&object).map_err(LoadError::Object)?;
-    let maps = Maps::fresh(&mut ebpf, init_of_guest()?)?;
+    let names_kept = settings.rename_sequence != 0;
+    let maps = Maps::fresh(&mut ebpf, settings)?;
     let ring = open(ebpf.take_map("events"), "events", RingBuf::try_from)?;
     let journal = open(ebpf.take_map("journal"), "journal", Array::try_from)?;
     for hook in HOOKS {
-        attach(&mut ebpf, hook, &btf, &link_of(pins, hook))?;
+        let loaded = program(&mut ebpf, hook)?.load(hook, &btf);
+        loaded.map_err(|error| failed("loading", hook)(error.into()))?;
     }
-    Ok(Loaded { maps, ring, journal, taken_over: false })
+    let loaded = Instant::now();
+    for hook in HOOKS {
+        attach(program(&mut ebpf, hook)?, hook, &link_of(pins, hook))?;
+    }
+    let load_ms = (loaded - started).as_millis();
+    tracing::info!(load_ms, attach_ms = loaded.elapsed().as_millis(), "programs attached");
+    Ok(Loaded { maps, ring, journal, names_kept })
 }
 
-fn attach(ebpf: &mut Ebpf, hook: &'static str, btf: &Btf, pin: &Path) -> Result<(), LoadError> {
-    let failed = |operation| {
-        move |source: Box<dyn std::error::Error + Send + Sync>| LoadError::Program {
-            operation,
-            hook,
-            source,
-        }
-    };
+fn program<'a>(ebpf: &'a mut Ebpf, hook: &'static str) -> Result<&'a mut Lsm, LoadError> {
     let program = ebpf.program_mut(hook).ok_or(MapsError::Missing(hook))?;
-    let program: &mut Lsm =
-        program.try_into().map_err(|error| failed("finding")(Box::from(error)))?;
-    program.load(hook, btf).map_err(|error| failed("loading")(error.into()))?;
-    let link = program.attach().map_err(|error| failed("attaching")(error.into()))?;
-    let link = program.take_link(link).map_err(|error| failed("keeping")(error.into()))?;
+    program.try_into().map_err(|error| failed("finding", hook)(Box::from(error)))
+}
+
+fn attach(program: &mut Lsm, hook: &'static str, pin: &Path) -> Result<(), LoadError> {
+    let link = program.attach().map_err(|error| failed("attaching", hook)(error.into()))?;
+    let link = program.take_link(link).map_err(|error| failed("keeping", hook)(error.into()))?;
     let link: FdLink = link.into();
-    link.pin(pin).map_err(|error| failed("pinning")(error.into()))?;
+    link.pin(pin).map_err(|error| failed("pinning", hook)(error.into()))?;
     Ok(())
 }
 
-fn take_over(pins: &Path) -> Result<Loaded, LoadError> {
+fn failed(
+    operation: &'static str,
+    hook: &'static str,
+) -> impl FnOnce(Box<dyn Error + Send + Sync>) -> LoadError {
+    move |source| LoadError::Program { operation, hook, source }
+}
+
+/// Opens what an earlier agent has pinned; it goes on as it is.
+///
+/// # Errors
+/// If the programs are of another build, or a part cannot be opened.
+pub fn take_over(pins: &Path) -> Result<Loaded, LoadError> {
     let pinned = |name: &'static str| -> Result<Option<Map>, LoadError> {
         let failed = |source| MapsError::Map { operation: "opening a pinned map", source };
         let data = MapData::from_pin(pins.join(name)).map_err(failed)?;
@@ -194,7 +234,7 @@ fn take_over(pins: &Path) -> Result<Loaded, LoadError> {
         maps: Maps::take_over(pins)?,
         ring: open(pinned("events")?, "events", RingBuf::try_from)?,
         journal: open(pinned("journal")?, "journal", Array::try_from)?,
-        taken_over: true,
+        names_kept: settings.rename_sequence != 0,
     })
 }
 
@@ -249,44 +289,19 @@ fn object_number() -> u64 {
 }
 
 /// How the guest's own tasks are told from a container's.
-fn init_of_guest() -> Result<abi::Settings, LoadError> {
+fn init_of_guest(rename_lock: Option<u64>) -> Result<abi::Settings, LoadError> {
     let failed = |what| move |source| LoadError::Init { what, source };
     let namespace = fs::metadata("/proc/1/ns/mnt").map_err(failed("the mount namespace"))?;
     let root = fs::metadata("/proc/1/root/").map_err(failed("the root"))?;
     let mounts = fs::read_to_string("/proc/1/mountinfo").map_err(failed("the mounts"))?;
     Ok(abi::Settings {
         hash_key: [0; 2],
-        rename_sequence: rename_sequence(),
+        rename_sequence: rename_lock.unwrap_or_default(),
         object: object_number(),
         init_root_ino: root.ino(),
         init_root_dev: device_of_root(&mounts).unwrap_or_default(),
         init_mnt_ns: u32::try_from(namespace.ino()).unwrap_or_default(),
     })
-}
-
-/// Address of rename_lock, whose first word is its sequence (include/linux/seqlock_types.h). Zero
-/// if the kernel does not tell it: then every verdict on a name is found anew.
-fn rename_sequence() -> u64 {
-    let found = fs::File::open("/proc/kallsyms").ok().and_then(|symbols| {
-        BufReader::new(symbols)
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| address_in(&line, "rename_lock"))
-    });
-    match found {
-        Some(address) => address,
-        None => {
-            tracing::info!("no symbol rename_lock (CONFIG_KALLSYMS_ALL): names are not kept");
-            0
-        }
-    }
-}
-
-/// Address in a line of /proc/kallsyms, if it is about this symbol and the address is shown.
-fn address_in(line: &str, symbol: &str) -> Option<u64> {
-    let mut words = line.split_ascii_whitespace();
-    let address = u64::from_str_radix(words.next()?, 16).ok()?;
-    (words.nth(1)? == symbol && address != 0).then_some(address)
 }
 
 /// s_dev of what is mounted at `/`, which stat(2) does not tell on every file system.
@@ -306,14 +321,5 @@ mod tests {
                       30 1 254:3 / / rw - ext4 /dev/vda rw\n";
         assert_eq!(device_of_root(mounts), Some(254 << 20 | 3));
         assert_eq!(device_of_root(""), None);
-    }
-
-    #[test]
-    fn a_hidden_address_is_no_address() {
-        let line = "ffffffff82a03b40 d rename_lock";
-        assert_eq!(address_in(line, "rename_lock"), Some(0xffff_ffff_82a0_3b40));
-        assert_eq!(address_in(line, "rename_locks"), None);
-        assert_eq!(address_in("0000000000000000 d rename_lock", "rename_lock"), None);
-        assert_eq!(address_in("", "rename_lock"), None);
     }
 }

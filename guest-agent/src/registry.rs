@@ -24,6 +24,7 @@ use crate::{
     apply::{Accepted, Applied, ApplyError},
     containers::{Cgroup, ContainerId, Init, InspectError, Role, Root},
     maps::{KernelCounters, MapsError},
+    posture::Loss,
 };
 use policy_model::{RulePath, Target};
 use std::sync::Arc;
@@ -142,10 +143,11 @@ pub fn channel() -> (Registry, Inbox) {
 // === impl Inbox ===
 
 impl Inbox {
-    /// Serves commands until every [`Registry`] is gone. Blocks: it wants a thread of its own.
-    pub fn run(mut self, kernel: impl Kernel) {
+    /// Takes over the containers of an earlier agent, says what is lost of them, and serves commands
+    /// until every [`Registry`] is gone. Blocks: it wants a thread of its own.
+    pub fn run(mut self, kernel: impl Kernel, recovered: impl FnOnce(Option<Loss>)) {
         let mut owner = Owner::new(kernel, self.view);
-        owner.recover();
+        recovered(owner.recover());
         while let Some(command) = self.commands.blocking_recv() {
             owner.obey(command);
         }

@@ -6,7 +6,7 @@
 //! an agent would say less. So does one that no relay's key is configured for. Links and maps are
 //! pinned, so enforcement goes on after it.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -25,7 +25,7 @@ use crate::{
     loader::{self, Loaded},
     maps::Maps,
     mounts,
-    posture::{Posture, Unfit, check_kernel, self_test},
+    posture::{Change, Loss, Standing, Unfit, kernel, self_test},
     reason,
     registry::{self, Inbox},
     server::{self, GuestService, ListenError, Listener, Questions},
@@ -81,14 +81,14 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         };
     let socket = gate::bind(&lifecycle_socket)?;
     let (registry, inbox) = registry::channel();
-    let (posture_now, posture) = watch::channel(Posture::Starting);
+    let (standing, posture) = Standing::new();
     let (source, source_later) = oneshot::channel();
-    let owner = KernelThread { distrust, pins, exempt_cgroup, posture: posture_now, source, inbox };
+    let (events, collector) = events::channel(registry.clone(), standing.clone());
+    let owner = KernelThread { distrust, pins, exempt_cgroup, standing, source, inbox };
     thread::Builder::new()
         .name("kernel".into())
         .spawn(|| owner.run())
         .context("starting the kernel's thread")?;
-    let (events, collector) = events::channel(registry.clone());
     let gate = Gate { registry: registry.clone(), posture: posture.clone(), deadline, fail_open };
     tokio::spawn(gate.clone().watch_recovered().instrument(tracing::info_span!("takeover")));
     let questions = Questions::default();
@@ -96,9 +96,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let serve = serve_relays(service, door, stop.clone());
     tokio::select! {
         result = stop.clone().unless(gate.serve(socket)) => result.context("the gate")?,
-        result = collector.run(source_later).instrument(tracing::info_span!("events")) => {
-            result.context("the event ring")?;
-        }
+        () = collector.run(source_later).instrument(tracing::info_span!("events")) => {}
         result = serve => result.context("serving the relay")?,
         () = stop.drained() => {}
     }
@@ -134,7 +132,7 @@ struct KernelThread {
     distrust: Option<TrustError>,
     pins: PathBuf,
     exempt_cgroup: Vec<String>,
-    posture: watch::Sender<Posture>,
+    standing: Standing,
     source: oneshot::Sender<Source>,
     inbox: Inbox,
 }
@@ -143,51 +141,51 @@ struct KernelThread {
 
 impl KernelThread {
     fn run(mut self) {
+        let standing = self.standing.clone();
         match self.bring_up() {
-            Ok((maps, source)) => {
-                tracing::info!("enforcing");
+            Ok((maps, source, mut losses)) => self.inbox.run(maps, |loss| {
+                losses.extend(loss);
+                standing.change(Change::Enforces(losses));
                 // Fails if the agent ends already.
                 let _ = self.source.send(source);
-                self.posture.send_replace(Posture::Enforcing);
-                self.inbox.run(maps);
-            }
-            Err(unfit) => {
-                let posture = Posture::from(&unfit);
-                tracing::error!(reason = posture.reason(), "refusing every container");
-                self.posture.send_replace(posture);
-            }
+            }),
+            Err(unfit) => standing.change(Change::Refuses(unfit.causes())),
         }
     }
 
-    fn bring_up(&mut self) -> Result<(Maps, Source), Unfit> {
+    fn bring_up(&mut self) -> Result<(Maps, Source, BTreeSet<Loss>), Unfit> {
         if let Some(error) = self.distrust.take() {
             return Err(error.into());
         }
         mounts::prepare(&self.pins)?;
-        check_kernel()?;
-        let Loaded { mut maps, ring, journal, taken_over } = loader::load(&self.pins)?;
-        if taken_over {
-            tracing::info!("the programs of an earlier agent are in force: taking over");
-        }
-        for path in &self.exempt_cgroup {
-            exempt(&mut maps, path);
-        }
+        let Loaded { mut maps, ring, journal, names_kept } = self.load()?;
+        let not_exempted = self.exempt_cgroup.iter().filter_map(|path| exempt(&mut maps, path));
+        let mut losses: BTreeSet<_> = not_exempted.collect();
+        losses.extend((!names_kept).then_some(Loss::NamesNotKept));
         let self_test = self_test::prove(&mut maps)?;
         heap::trim();
-        Ok((maps, Source { ring, numbers: Numbers(journal), self_test }))
+        Ok((maps, Source { ring, numbers: Numbers(journal), self_test }, losses))
+    }
+
+    /// What is in force is of the same boot: an agent before this one has checked the kernel.
+    fn load(&self) -> Result<Loaded, Unfit> {
+        if loader::are_in_force(&self.pins) {
+            self.standing.change(Change::TakesOver);
+            return Ok(loader::take_over(&self.pins)?);
+        }
+        let symbols = kernel::check()?;
+        Ok(loader::load(&self.pins, symbols.rename_lock)?)
     }
 }
 
 /// What cannot be exempted stays under the guard, which refuses it.
-fn exempt(maps: &mut Maps, path: &str) {
+fn exempt(maps: &mut Maps, path: &str) -> Option<Loss> {
     let exempted = match Cgroup::at(path) {
         Ok(Some(cgroup)) => maps.exempt_cgroup(cgroup.id).map_err(|error| reason::of(&error)),
         Ok(None) => Err("the root of the hierarchy holds everybody".into()),
         Err(error) => Err(reason::of(&error)),
     };
-    if let Err(error) = exempted {
-        tracing::error!(cgroup = path, error, "not exempted from the guard");
-    }
+    exempted.err().map(|why| Loss::NotExempted { cgroup: path.into(), why })
 }
 
 /// The end of the agent, for those who wait for it.

@@ -126,15 +126,17 @@ fn with_reflection(router: Router) -> Router {
     router
 }
 
-/// Healthy means enforcing, for the agent as a whole and for its service.
+/// Healthy means that rule sets are put into force, for the agent as a whole and for its service:
+/// enforcing, with or without a loss. An agent that takes over is not yet.
 async fn report_health(
     reporter: tonic_health::server::HealthReporter,
     mut posture: watch::Receiver<Posture>,
 ) {
     loop {
-        let status = match *posture.borrow_and_update() {
-            Posture::Enforcing => tonic_health::ServingStatus::Serving,
-            Posture::Starting | Posture::Refusing { .. } => tonic_health::ServingStatus::NotServing,
+        let status = if posture.borrow_and_update().enforces() {
+            tonic_health::ServingStatus::Serving
+        } else {
+            tonic_health::ServingStatus::NotServing
         };
         for name in ["", <GuestServer<GuestService> as tonic::server::NamedService>::NAME] {
             reporter.set_service_status(name, status).await;
@@ -184,11 +186,10 @@ impl Guest for GuestService {
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
         let posture = self.posture.borrow().clone();
-        let kernel = match posture {
-            Posture::Enforcing => {
-                self.registry.counters().await.map_err(|error| status::of_apply(&error))?
-            }
-            Posture::Starting | Posture::Refusing { .. } => Default::default(),
+        let kernel = if posture.enforces() {
+            self.registry.counters().await.map_err(|error| status::of_apply(&error))?
+        } else {
+            Default::default()
         };
         let view = self.registry.view().borrow().clone();
         Ok(Response::new(StatusReply {
@@ -240,11 +241,11 @@ impl Guest for GuestService {
 impl GuestService {
     fn check_posture(&self) -> Result<(), Status> {
         match &*self.posture.borrow() {
-            Posture::Enforcing => Ok(()),
-            posture @ Posture::Starting => Err(Status::unavailable(posture.reason())),
-            posture @ Posture::Refusing { .. } => {
-                Err(Status::failed_precondition(posture.reason()))
+            Posture::Enforcing | Posture::Degraded(_) => Ok(()),
+            posture @ (Posture::Starting | Posture::TakingOver) => {
+                Err(Status::unavailable(posture.reason()))
             }
+            posture @ Posture::Refusing(_) => Err(Status::failed_precondition(posture.reason())),
         }
     }
 

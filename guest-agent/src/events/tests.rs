@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::{
     fixtures::{Waiting, accepted, arrival, registry, rules, target},
+    posture::Posture,
     registry::{Registry, View},
 };
 
@@ -174,7 +175,7 @@ fn what_tells_more_is_kept_while_what_tells_less_makes_room() {
 async fn drops_of_the_kernel_reach_the_next_event() {
     let (registry, kernel) = registry();
     kernel.with(|state| state.counters.events_dropped = 4);
-    let (_events, mut collector) = channel(registry);
+    let (_events, mut collector) = channel(registry, Standing::new().0);
     let take = |collector: &Collector, record: &[u8]| collector.take(record, BootClock::now());
     let good = Record::new().0;
     let batch = vec![take(&collector, &good)];
@@ -198,9 +199,29 @@ fn a_record_says_how_new_it_is() {
 }
 
 #[tokio::test]
+async fn lost_events_degrade_the_agent_until_none_was_lost_for_a_while() {
+    let (registry, kernel) = registry();
+    let (standing, posture) = Standing::new();
+    standing.change(Change::Enforces([].into()));
+    let (_events, mut collector) = channel(registry, standing);
+    let drops = |number| kernel.with(|state| state.counters.events_dropped = number);
+    let degraded = Posture::Degraded([Loss::EventsLost].into());
+    collector.count_kernel_drops().await;
+    assert_eq!(*posture.borrow(), Posture::Enforcing);
+    drops(4);
+    collector.count_kernel_drops().await;
+    assert_eq!(*posture.borrow(), degraded);
+    drops(5);
+    collector.end_loss().await;
+    assert_eq!(*posture.borrow(), degraded, "one was lost in the meantime");
+    collector.end_loss().await;
+    assert_eq!((&*posture.borrow(), collector.over), (&Posture::Enforcing, None));
+}
+
+#[tokio::test]
 async fn watchers_are_answered_while_there_is_no_ring() {
     let (registry, _) = registry();
-    let (events, collector) = channel(registry);
+    let (events, collector) = channel(registry, Standing::new().0);
     let (ring, ring_later) = oneshot::channel();
     tokio::spawn(collector.run(ring_later));
     let answer = async || {
@@ -216,7 +237,7 @@ async fn watchers_are_answered_while_there_is_no_ring() {
 #[tokio::test]
 async fn a_watcher_waits_until_there_is_something() {
     let (registry, _) = registry();
-    let (mut events, mut collector) = channel(registry);
+    let (mut events, mut collector) = channel(registry, Standing::new().0);
     let watcher = tokio::spawn(async move { events.after(0).await });
     let question = collector.questions.recv().await.unwrap();
     collector.answer(question);

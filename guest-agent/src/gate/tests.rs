@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     fixtures::{Waiting, accepted, id, registry, rules, within},
     lifecycle::{Event, Facts, Request},
+    posture::{Cause, Loss},
     registry::{State, double::KernelDouble},
 };
 
@@ -128,10 +129,22 @@ async fn an_agent_that_refuses_says_why_and_one_that_starts_is_waited_for() {
     let process = Waiting::spawn();
     let request = create(&process, "prod");
     let (answer, ()) = tokio::join!(rig.ask(&request), async {
-        let posture = Posture::Refusing { reason: "no BPF".into(), remedy: "boot with it" };
-        rig.posture.send_replace(posture);
+        rig.posture.send_replace(Posture::TakingOver);
+        tokio::task::yield_now().await;
+        let cause = Cause { reason: "no BPF".into(), remedy: "boot with it" };
+        rig.posture.send_replace(Posture::Refusing(vec![cause]));
     });
     assert_eq!(reason_of(&answer), "no BPF; boot with it");
+}
+
+#[tokio::test]
+async fn an_agent_that_has_lost_something_lets_containers_through() {
+    let rig = rig(LONG);
+    rig.posture.send_replace(Posture::Degraded([Loss::EventsLost].into()));
+    rig.registry.apply(accepted(rules(1))).await.unwrap();
+    let process = Waiting::spawn();
+    let answer = rig.ask(&create(&process, "prod")).await;
+    assert!(matches!(answer, Answer::Proceed { generation: 1, .. }), "{answer:?}");
 }
 
 #[tokio::test]

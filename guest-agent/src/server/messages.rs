@@ -28,8 +28,10 @@ pub(super) fn applied(applied: Applied, took: Duration) -> pb::Applied {
 pub(super) fn posture(posture: &Posture) -> pb::PostureState {
     match posture {
         Posture::Starting => pb::PostureState::Starting,
-        Posture::Refusing { .. } => pb::PostureState::Refusing,
+        Posture::TakingOver => pb::PostureState::TakingOver,
+        Posture::Refusing(_) => pb::PostureState::Refusing,
         Posture::Enforcing => pb::PostureState::Enforcing,
+        Posture::Degraded(_) => pb::PostureState::Degraded,
     }
 }
 

@@ -24,6 +24,7 @@ use super::*;
 use crate::{
     events,
     fixtures::{Waiting, accepted, arrival, registry, rules, target, within},
+    posture::{Cause, Loss, Standing},
     registry::double::KernelDouble,
 };
 
@@ -43,7 +44,7 @@ async fn rig(posture: Posture) -> Rig {
     let (registry, kernel) = registry();
     let (posture, watched) = watch::channel(posture);
     let (ends, shutdown) = watch::channel(false);
-    let (events, collector) = events::channel(registry.clone());
+    let (events, collector) = events::channel(registry.clone(), Standing::new().0);
     // No ring ever comes: subscribers are served all the same.
     let (_, ring) = tokio::sync::oneshot::channel();
     tokio::spawn(collector.run(ring));
@@ -73,6 +74,15 @@ impl Rig {
     async fn apply(&self, rules: &RuleSet) -> Result<Applied, Status> {
         let payload = wire::encode(rules);
         self.send(Envelope { payload, signatures: Vec::new() }.encode_to_vec()).await
+    }
+
+    /// The health service comes to say so.
+    async fn health_becomes(&self, expected: ServingStatus) {
+        let mut health = HealthClient::new(self.channel.clone());
+        let service = "kadapter.guest.v1.Guest".to_owned();
+        let watch = health.watch(HealthCheckRequest { service }).await;
+        let mut watch = watch.unwrap().into_inner();
+        while within(watch.message()).await.unwrap().unwrap().status() != expected {}
     }
 
     /// Path, size and link text of what is found.
@@ -214,21 +224,35 @@ async fn questions_that_have_no_answer_are_refused_by_code() {
 
 #[tokio::test]
 async fn an_agent_that_refuses_says_so_in_status_health_and_apply() {
-    let reason = "no BPF".to_owned();
-    let rig = rig(Posture::Refusing { reason, remedy: "boot with it" }).await;
+    let cause = Cause { reason: "no BPF".into(), remedy: "boot with it" };
+    let rig = rig(Posture::Refusing(vec![cause])).await;
     let status = rig.client().status(StatusRequest {}).await.unwrap().into_inner();
     assert_eq!(status.posture(), PostureState::Refusing);
     assert_eq!(status.reason, "no BPF; boot with it");
     let error = rig.apply(&rules(1)).await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Code::FailedPrecondition, "no BPF; boot with it"));
-    let mut health = HealthClient::new(rig.channel.clone());
-    let service = "kadapter.guest.v1.Guest".to_owned();
-    let request = HealthCheckRequest { service };
-    let mut watch = health.watch(request).await.unwrap().into_inner();
-    let mut last = within(watch.message()).await.unwrap().unwrap().status();
-    assert_ne!(last, ServingStatus::Serving);
+    rig.health_becomes(ServingStatus::NotServing).await;
+}
+
+#[tokio::test]
+async fn a_takeover_keeps_rule_sets_waiting_and_a_loss_does_not() {
+    let rig = rig(Posture::TakingOver).await;
+    rig.health_becomes(ServingStatus::NotServing).await;
+    let error = rig.apply(&rules(1)).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unavailable);
+    assert!(error.message().contains("taking over"), "{error}");
+    let posture = async || rig.client().status(StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(posture().await.posture(), PostureState::TakingOver);
+
+    rig.posture.send_replace(Posture::Degraded([Loss::NamesNotKept].into()));
+    rig.health_becomes(ServingStatus::Serving).await;
+    rig.apply(&rules(1)).await.unwrap();
+    let status = posture().await;
+    assert_eq!(status.posture(), PostureState::Degraded);
+    assert!(status.reason.contains("CONFIG_KALLSYMS_ALL"), "{}", status.reason);
     rig.posture.send_replace(Posture::Enforcing);
-    while last != ServingStatus::Serving {
-        last = within(watch.message()).await.unwrap().unwrap().status();
-    }
+    assert_eq!(
+        (posture().await.posture(), posture().await.reason),
+        (PostureState::Enforcing, "".into())
+    );
 }

@@ -9,6 +9,7 @@ use super::{Owner, container::Container, container::Registration};
 use crate::{
     containers::{Cgroup, ContainerId, Init, Root},
     maps::{Note, Slot},
+    posture::Loss,
     reason,
     registry::{
         Kernel, Permit, State,
@@ -23,15 +24,17 @@ pub type Recovered = (ContainerId, Init, Permit);
 
 impl<K: Kernel> Owner<K> {
     /// Takes over what an earlier agent left. A container whose first process is gone keeps its
-    /// slot while others of it may be left; a slot that nobody noted had no container yet.
-    pub(in crate::registry) fn recover(&mut self) {
+    /// slot while others of it may be left; a slot that nobody noted had no container yet. Lost
+    /// are those that could not be taken over and may have processes.
+    pub(in crate::registry) fn recover(&mut self) -> Option<Loss> {
         let (notes, unnoted) = match (self.kernel.notes(), self.kernel.unnoted()) {
             (Ok(notes), Ok(unnoted)) => (notes, unnoted),
             (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(error = %reason::of(&error), "containers are not taken over");
-                return;
+                return Some(Loss::ContainersLeft(None));
             }
         };
+        let mut left = 0;
         for slot in unnoted {
             self.give_up_slot(slot, None);
         }
@@ -39,12 +42,14 @@ impl<K: Kernel> Owner<K> {
             if let Err(error) = self.take_over(&note) {
                 tracing::warn!(slot = note.slot.index, %error, "a container is not taken over");
                 let cgroup = ContainerNote::decode(&note.text).ok().and_then(|note| note.cgroup());
+                left += usize::from(!cgroup.as_ref().is_some_and(is_empty));
                 if cgroup.as_ref().is_none_or(is_empty) {
                     self.give_up_slot(note.slot, cgroup);
                 }
             }
         }
         self.publish();
+        (left > 0).then_some(Loss::ContainersLeft(Some(left)))
     }
 
     /// The containers that run, for those who watch their ends.

@@ -8,6 +8,7 @@ use policy_model::{Generation, RuleSet, Target};
 use super::*;
 use crate::{
     fixtures::{Waiting, accepted, arrival, id, rules, rules_of, target},
+    posture::Loss,
     registry::{RemoveError, double::KernelDouble},
 };
 
@@ -256,7 +257,8 @@ fn the_next_agent_takes_over_what_runs() {
     owner.apply(accepted(rules(3))).unwrap();
     let before = owner.view().containers;
     drop(owner);
-    let mut next = next_owner(&kernel);
+    let mut next = Owner::new(kernel.clone(), watch::Sender::default());
+    assert_eq!(next.recover(), None);
     let after = next.view().containers;
     assert_eq!((&after[0].id, &after[0].target), (&before[0].id, &before[0].target));
     assert_eq!((after[0].slot, after[0].in_force), (before[0].slot, before[0].in_force));
@@ -305,5 +307,8 @@ fn a_note_of_another_process_is_not_believed() {
         note["started"] = 1.into();
         state.notes[0].text = serde_json::to_vec(&note).unwrap();
     });
-    assert!(next_owner(&kernel).view().containers.is_empty());
+    let mut next = Owner::new(kernel, watch::Sender::default());
+    let left = next.recover();
+    assert_eq!(left, Some(Loss::ContainersLeft(Some(1))), "somebody may run under it");
+    assert!(next.view().containers.is_empty());
 }

@@ -28,7 +28,7 @@ impl Guarded {
         let (registry, _) = registry();
         let (_, posture) = watch::channel(Posture::Enforcing);
         let (ends, shutdown) = watch::channel(false);
-        let (events, _) = events::channel(registry.clone());
+        let (events, _) = events::channel(registry.clone(), Standing::new().0);
         let questions = Questions::default();
         let service = GuestService { registry, posture, events, questions, shutdown };
         tokio::spawn(serve(service, (Listener::unix(&socket).unwrap(), trust), pending()));

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why this guest cannot enforce, and what to do about it. Pure.
+
+use std::io;
+
+use rustix::io::Errno;
+
+use super::{Cause, kernel::Missing, self_test::SelfTestError};
+use crate::{loader::LoadError, mounts::MountError, reason, trust::TrustError};
+
+/// Why this guest cannot enforce.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// The kernel does not say which security modules are active.
+    #[error("reading the list of active security modules")]
+    LsmList(#[source] io::Error),
+    /// It lacks something.
+    #[error("the kernel does not suffice")]
+    Kernel(Vec<Missing>),
+    /// There is nobody to obey.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The pins would not stay.
+    #[error(transparent)]
+    Mounts(#[from] MountError),
+    /// The programs are not in the kernel.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// They are, and deny nothing.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+}
+
+// === impl Unfit ===
+
+impl Unfit {
+    /// Everything that is amiss.
+    #[must_use]
+    pub fn causes(&self) -> Vec<Cause> {
+        match self {
+            Self::Kernel(missing) => missing.iter().map(Cause::from).collect(),
+            _ => vec![Cause { reason: reason::of(self), remedy: self.remedy() }],
+        }
+    }
+
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::LsmList(_) => "build the guest kernel with CONFIG_SECURITYFS",
+            Self::Trust(TrustError::Read(_) | TrustError::Directory(_) | TrustError::Write(_)) => {
+                "make the directory of --guest-key writable, in memory and for root alone"
+            }
+            Self::Trust(_) => {
+                "boot the guest with `kadapter.relay_key=` and what `kadapter-relay pin` prints, \
+                 and forbid pods to change it"
+            }
+            Self::Mounts(MountError::PrivateNamespace) => {
+                "start the agent without PrivateMounts and the like"
+            }
+            Self::Mounts(_) => {
+                "mount bpffs and securityfs, or build the guest kernel with CONFIG_BPF_SYSCALL and \
+                 CONFIG_SECURITYFS"
+            }
+            Self::Load(error) => match error.errno() {
+                Some(Errno::NOMEM) => "give the guest more memory",
+                // The kernel finds no call site to patch.
+                Some(Errno::BUSY) => {
+                    "build the guest kernel with CONFIG_FUNCTION_TRACER and CONFIG_DYNAMIC_FTRACE"
+                }
+                _ => COMPARE,
+            },
+            Self::Kernel(_) | Self::SelfTest(_) => COMPARE,
+        }
+    }
+}
+
+const COMPARE: &str = "compare the guest kernel's configuration with Kadapter's fragment \
+                       (guest-kernel/enforce.conf)";
+
+impl From<Vec<Missing>> for Unfit {
+    fn from(missing: Vec<Missing>) -> Self {
+        Self::Kernel(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attaching(errno: Errno) -> Unfit {
+        let source = Box::new(io::Error::from(errno));
+        LoadError::Program { operation: "attaching", hook: "file_open", source }.into()
+    }
+
+    #[test]
+    fn an_error_number_of_the_kernel_has_the_remedy_of_what_it_stands_for() {
+        let remedy = |errno| attaching(errno).causes()[0].remedy;
+        assert!(remedy(Errno::BUSY).contains("CONFIG_FUNCTION_TRACER"));
+        assert!(remedy(Errno::NOMEM).contains("memory"));
+        assert!(remedy(Errno::INVAL).contains("enforce.conf"));
+        let reason = &attaching(Errno::BUSY).causes()[0].reason;
+        assert!(reason.contains("attaching the program of hook `file_open`"), "{reason}");
+    }
+}

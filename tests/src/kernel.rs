@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Guest kernels: the own one, and whether any kernel suffices.
+//! Guest kernels: the own one, variants that lack something, and whether any kernel suffices.
 //!
-//! In: `guest-kernel/` of the checkout (version lock and fragments). Out: a built kernel in the
-//! cache, kind `kernel`, and a [`check`] of any kernel's configuration. Never: boots one, or
+//! In: `guest-kernel/` of the checkout (version lock and fragments), and the fragments of the
+//! variants. Out: a built kernel in the cache, kind `kernel`, and a [`check`] of any kernel's
+//! configuration. Never: boots one, or
 //! rebuilds for a changed comment: the key is made of options, not of text.
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result};
 use crate::cache;
 
 use self::spec::Spec;
+pub use self::spec::Variant;
 
 mod build;
 pub mod check;
@@ -45,8 +47,27 @@ pub fn own() -> Result<Option<KernelImage>> {
 
 /// The own kernel of this checkout, built now unless the cache has it.
 pub fn build() -> Result<KernelImage> {
-    let spec = Spec::read(Path::new(GUEST_KERNEL))?;
-    let entry = cache::get_or_make(build::KIND, &spec.inputs(), |dir| build::fill(&spec, dir))?;
+    build_spec(&Spec::read(Path::new(GUEST_KERNEL))?)
+}
+
+/// A variant, built now unless the cache has it.
+pub fn build_variant(variant: Variant) -> Result<KernelImage> {
+    build_spec(&Spec::of_variant(variant, Path::new(GUEST_KERNEL))?)
+}
+
+/// Whether the cache has every variant.
+pub fn all_variants_built() -> Result<bool> {
+    for variant in Variant::ALL {
+        let spec = Spec::of_variant(variant, Path::new(GUEST_KERNEL))?;
+        if cache::get(build::KIND, &spec.inputs())?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn build_spec(spec: &Spec) -> Result<KernelImage> {
+    let entry = cache::get_or_make(build::KIND, &spec.inputs(), |dir| build::fill(spec, dir))?;
     KernelImage::of_entry(&entry)
 }
 

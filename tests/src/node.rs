@@ -50,6 +50,8 @@ pub struct NodeConfig {
     pub name: String,
     /// What the guest boots.
     pub kernel: KernelChoice,
+    /// Guest memory.
+    pub memory_mib: u32,
     /// Whether the guest has the disks of Debian containers.
     pub debian: bool,
     /// Added to the kernel's command line.
@@ -89,6 +91,7 @@ impl NodeConfig {
         Self {
             name: name.to_owned(),
             kernel: KernelChoice::Auto,
+            memory_mib: 1024,
             debian: false,
             cmdline: Vec::new(),
             agent_args: Vec::new(),
@@ -355,7 +358,7 @@ fn boot(config: &NodeConfig, pin: &str) -> Result<Vm> {
         cmdline,
         files: vec![GuestFile::program(AGENT, agent)],
         disks: if config.debian { debian_disks()? } else { Vec::new() },
-        memory_mib: 1024,
+        memory_mib: config.memory_mib,
         ..VmConfig::new(&config.name)
     })
 }

@@ -24,6 +24,8 @@ pub enum Purpose {
     Boot,
     /// Build the guest kernel, unless the cache has it; see guest-kernel/README.md.
     BuildKernel,
+    /// Build its variants, unless the cache has them.
+    BuildVariants,
 }
 
 /// What somebody needs, and the Debian package that has it.
@@ -117,7 +119,8 @@ impl Purpose {
             Self::Compile => COMPILE,
             Self::Boot => BOOT,
             Self::BuildKernel if kernel::own()?.is_some() => &[],
-            Self::BuildKernel => BUILD_KERNEL,
+            Self::BuildVariants if kernel::all_variants_built()? => &[],
+            Self::BuildKernel | Self::BuildVariants => BUILD_KERNEL,
         })
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::kernel::Variant;
 use crate::prerequisites::{self, Purpose};
 use crate::step::{Step, say, step};
 use crate::{kernel, tools};
@@ -60,7 +61,7 @@ pub struct UnknownSuite(String);
 pub fn run(chosen: &[Suite]) -> Result<Report> {
     let chosen: BTreeSet<_> = chosen.iter().copied().collect();
     prerequisites::ensure(if chosen.iter().any(|suite| suite.boots_machines()) {
-        &[Purpose::Compile, Purpose::BuildKernel, Purpose::Boot]
+        &[Purpose::Compile, Purpose::BuildKernel, Purpose::BuildVariants, Purpose::Boot]
     } else {
         &[Purpose::Compile]
     })?;
@@ -168,6 +169,10 @@ impl FromStr for Suite {
 /// What all machines share and no test should have to wait for.
 fn prepare_machine() -> Result<()> {
     step("guest kernel", |_| kernel::build())?;
+    for variant in Variant::ALL {
+        let title = format!("guest kernel {}", variant.name());
+        step(&title, |_| kernel::build_variant(variant))?;
+    }
     step("vsock device", |_| tools::vhost_device_vsock())?;
     Ok(())
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The recipe of the own kernel.
+//! The recipe of the kernels of this checkout.
 //!
 //! In: a [`Spec`]. Out: the files of a cache entry, named by the constants below. Never: keeps
 //! the source or build tree (3 GB), which lie in the unfinished entry and go before it is done.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the own kernel is made of.
+//! What a kernel of this checkout is made of: the own one, or a [`Variant`] that lacks something.
 //!
-//! In: `kernel.lock` and the fragments. Out: the source package to fetch, the options to merge,
+//! In: `kernel.lock` and fragments. Out: the source package to fetch, the options to merge,
 //! and the inputs of the cache key. Never: keeps comments or order.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -21,6 +22,19 @@ pub(super) const ENFORCE: &str = "enforce.conf";
 
 /// In the order in which a person reads them: later ones build on earlier ones.
 const FRAGMENTS: [&str; 3] = ["kata-like.conf", ENFORCE, "test.conf"];
+
+/// What all variants have in common.
+const LEAN: &str = include_str!("variants/lean.conf");
+
+/// A kernel on which the agent must refuse, for tests: as little as boots, without what it is named
+/// after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Neither BPF LSM nor type information.
+    WithoutBpfLsm,
+    /// No function tracer.
+    WithoutFunctionTracer,
+}
 
 /// The source package, as `kernel.lock` pins it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -42,17 +56,27 @@ pub(super) struct Spec {
 // === impl Spec ===
 
 impl Spec {
+    /// The own kernel.
     pub(super) fn read(dir: &Path) -> Result<Self> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
-        };
-        let lock = toml::from_str(&read("kernel.lock")?).context("reading kernel.lock")?;
-        let mut spec = Self { lock, options: BTreeMap::new() };
+        let mut spec = Self::without_options(dir)?;
         for name in FRAGMENTS {
-            spec.add(&read(name)?).with_context(|| format!("reading {name}"))?;
+            spec.add(&read(dir, name)?).with_context(|| format!("reading {name}"))?;
         }
         Ok(spec)
+    }
+
+    /// A variant, of the same source.
+    pub(super) fn of_variant(variant: Variant, dir: &Path) -> Result<Self> {
+        let mut spec = Self::without_options(dir)?;
+        for fragment in [LEAN, variant.fragment()] {
+            spec.add(fragment).with_context(|| format!("the fragments of {}", variant.name()))?;
+        }
+        Ok(spec)
+    }
+
+    fn without_options(dir: &Path) -> Result<Self> {
+        let lock = toml::from_str(&read(dir, "kernel.lock")?).context("reading kernel.lock")?;
+        Ok(Self { lock, options: BTreeMap::new() })
     }
 
     fn add(&mut self, fragment: &str) -> Result<()> {
@@ -95,12 +119,50 @@ impl Spec {
     }
 }
 
+fn read(dir: &Path, name: &str) -> Result<String> {
+    let path = dir.join(name);
+    fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+// === impl Variant ===
+
+impl Variant {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::WithoutBpfLsm, Self::WithoutFunctionTracer];
+
+    /// As in `cargo xtask kernel build --variant`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WithoutBpfLsm => "without-bpf-lsm",
+            Self::WithoutFunctionTracer => "without-function-tracer",
+        }
+    }
+
+    fn fragment(self) -> &'static str {
+        match self {
+            Self::WithoutBpfLsm => include_str!("variants/without-bpf-lsm.conf"),
+            Self::WithoutFunctionTracer => include_str!("variants/without-function-tracer.conf"),
+        }
+    }
+}
+
+impl FromStr for Variant {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        let found = Self::ALL.into_iter().find(|variant| variant.name() == name);
+        found.with_context(|| format!("no variant is called `{name}`; there are: {}", names()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::{FRAGMENTS, Spec};
+    use super::{FRAGMENTS, Spec, Variant};
     use crate::kernel::GUEST_KERNEL;
     use crate::kernel::config::Config;
 
@@ -154,5 +216,31 @@ mod tests {
         let spec = Spec::read(Path::new(GUEST_KERNEL)).unwrap();
         assert!(spec.fragment().contains("CONFIG_BPF_LSM=y\n"));
         assert!(spec.fragment().contains("# CONFIG_LOCALVERSION_AUTO is not set\n"));
+    }
+
+    #[test]
+    fn each_variant_lacks_what_it_is_named_after_and_is_a_kernel_of_its_own() {
+        let dir = Path::new(GUEST_KERNEL);
+        let spec = |variant| Spec::of_variant(variant, dir).unwrap();
+        let lacks = |variant, option| {
+            assert!(spec(variant).fragment().contains(&format!("# CONFIG_{option} is not set\n")));
+        };
+        lacks(Variant::WithoutBpfLsm, "BPF_LSM");
+        lacks(Variant::WithoutBpfLsm, "DEBUG_INFO_BTF");
+        lacks(Variant::WithoutFunctionTracer, "FUNCTION_TRACER");
+        let mut digests = Variant::ALL.map(|variant| spec(variant).inputs().digest()).to_vec();
+        digests.push(Spec::read(dir).unwrap().inputs().digest());
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), 3);
+    }
+
+    #[test]
+    fn variants_are_found_by_their_names() {
+        for variant in Variant::ALL {
+            assert_eq!(variant.name().parse::<Variant>().unwrap(), variant);
+        }
+        let error = "without".parse::<Variant>().unwrap_err().to_string();
+        assert!(error.contains("without-bpf-lsm, without-function-tracer"), "{error}");
     }
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Which kernel a VM boots: the one built with this product's configuration, or Debian's own cloud
-//! kernel, which needs no build but modules, and starts more slowly. Out: an image, archives for
-//! the initial file tree, words for the command line. The own kernel is made elsewhere.
+//! Which kernel a VM boots: the one built with this product's configuration, one that lacks
+//! something, or Debian's own cloud kernel, which needs no build but modules, and starts more
+//! slowly. Out: an image, archives for the initial file tree, words for the command line. The
+//! kernels that are built are made elsewhere.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::kernel::{self as own, KernelImage};
+use crate::kernel::{self as built, KernelImage, Variant};
 
 mod debian;
 
@@ -16,6 +17,8 @@ mod debian;
 pub enum KernelChoice {
     /// The kernel with this product's configuration, built if it is not in the cache.
     Own,
+    /// One that lacks something, built if it is not in the cache.
+    Variant(Variant),
     /// Debian's cloud kernel.
     Debian,
     /// `Own` if it is in the cache, else `Debian`.
@@ -34,9 +37,10 @@ pub(crate) struct BootKernel {
 /// Finds or makes the kernel.
 pub(crate) fn resolve(choice: KernelChoice) -> Result<BootKernel> {
     match choice {
-        KernelChoice::Own => own::build().map(own_kernel),
+        KernelChoice::Own => built::build().map(own_kernel),
+        KernelChoice::Variant(variant) => built::build_variant(variant).map(own_kernel),
         KernelChoice::Debian => debian::kernel(),
-        KernelChoice::Auto => own::own()?.map_or_else(debian::kernel, |own| Ok(own_kernel(own))),
+        KernelChoice::Auto => built::own()?.map_or_else(debian::kernel, |own| Ok(own_kernel(own))),
     }
 }
 

@@ -8,14 +8,18 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Subcommand;
-use e2e::kernel;
-use e2e::kernel::check;
+use e2e::kernel::{self, Variant, check};
 use e2e::prerequisites::{self, Purpose};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Build the kernel of guest-kernel/ unless the cache has it, and print where it lies
-    Build,
+    Build {
+        /// Build this one instead, on which the agent must refuse: without-bpf-lsm or
+        /// without-function-tracer
+        #[arg(long, value_name = "NAME")]
+        variant: Option<Variant>,
+    },
     /// Tell whether a kernel suffices for enforcement, and what breaks if not
     ///
     /// Exit code 0: it suffices. 1: a required option is missing. 2: the input is no kernel
@@ -31,14 +35,15 @@ pub(crate) enum Verb {
 
 pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
-        Verb::Build => build(),
+        Verb::Build { variant } => build(variant),
         Verb::Check { file, json } => check_file(&file, json),
     }
 }
 
-fn build() -> Result<ExitCode> {
-    prerequisites::ensure(&[Purpose::BuildKernel])?;
-    let image = kernel::build()?;
+fn build(variant: Option<Variant>) -> Result<ExitCode> {
+    let purpose = if variant.is_some() { Purpose::BuildVariants } else { Purpose::BuildKernel };
+    prerequisites::ensure(&[purpose])?;
+    let image = variant.map_or_else(kernel::build, kernel::build_variant)?;
     let mut out = io::stdout().lock();
     writeln!(out, "release  {}", image.release)?;
     writeln!(out, "bzImage  {}", image.bzimage.display())?;

@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// Kernel to boot; the own one if it is in the cache, else Debian's, if not given
     #[arg(long, value_name = "KERNEL")]
     kernel: Option<Kernel>,
+    /// Guest memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    memory: u32,
     /// Word added to the kernel's command line; may be repeated
     #[arg(long, value_name = "WORD")]
     cmdline: Vec<String>,
@@ -36,11 +39,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let Args { kernel, cmdline, agent, debian, command } = args;
+    let Args { kernel, memory, cmdline, agent, debian, command } = args;
     prerequisites::ensure(&[Purpose::Compile, Purpose::Boot])?;
     let agent = agent.then(|| static_program("guest-agent", "kadapter-agent")).transpose()?;
     let vm = Vm::boot(&VmConfig {
         kernel: kernel.map_or(KernelChoice::Auto, Into::into),
+        memory_mib: memory,
         cmdline,
         files: agent.map(|path| GuestFile::program(AGENT, path)).into_iter().collect(),
         disks: if debian { debian_disks()? } else { Vec::new() },

@@ -16,6 +16,9 @@ use tonic::{
     Code, Status,
     transport::{Channel, Endpoint, Uri},
 };
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tower::service_fn;
 
 pub(crate) const AGENT_PORT: u32 = 1034;
@@ -27,6 +30,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 pub(crate) struct Agent {
     runtime: Runtime,
     client: GuestClient<Channel>,
+    health: HealthClient<Channel>,
 }
 
 impl Agent {
@@ -43,7 +47,8 @@ impl Agent {
             let endpoint = Endpoint::from_static("http://guest");
             anyhow::Ok(endpoint.connect_with_connector(connector).await?)
         })?;
-        Ok(Self { runtime, client: GuestClient::new(channel) })
+        let health = HealthClient::new(channel.clone());
+        Ok(Self { runtime, client: GuestClient::new(channel), health })
     }
 
     /// Whether the agent obeys another client now.
@@ -64,6 +69,13 @@ impl Agent {
     pub(crate) fn status(&mut self) -> Result<StatusReply, Status> {
         let status = self.client.status(StatusRequest {});
         Ok(self.runtime.block_on(status)?.into_inner())
+    }
+
+    /// Whether the agent's service says that it serves.
+    pub(crate) fn is_healthy(&mut self) -> Result<bool, Status> {
+        let request = HealthCheckRequest { service: "kadapter.guest.v1.Guest".into() };
+        let reply = self.runtime.block_on(self.health.check(request))?.into_inner();
+        Ok(reply.status() == ServingStatus::Serving)
     }
 }
 

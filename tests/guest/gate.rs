@@ -4,9 +4,10 @@
 //! What executes leaves a file on a volume of the guest: its absence is the proof.
 
 mod life;
+mod posture;
 mod refusals;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use e2e::{
     node::{AGENT, Node},
     rootfs::{Container, Hook, HookPoint, Rootfs},
@@ -47,4 +48,13 @@ fn testify(container: Container, pod: &str) -> Container {
 /// Whether a container has executed anything.
 fn has_run(vm: &Vm, pod: &str) -> Result<bool> {
     Ok(vm.exec(&["test", "-e", &format!("{WITNESS}/{pod}")])?.success())
+}
+
+/// Starts a container that is refused, and returns what the runtime and the hook said.
+fn refused(node: &Node, container: &Container, pod: &str) -> Result<String> {
+    let output = container.prepare(&node.vm)?.run()?;
+    let said = output.stdout.text();
+    ensure!(!output.success(), "{pod} was started: {said}");
+    ensure!(!has_run(&node.vm, pod)?, "{pod} was refused and has run");
+    Ok(said)
 }

@@ -63,6 +63,7 @@ fn a_dead_agent_changes_no_verdict_and_the_next_one_takes_over() -> Result<()> {
     };
     let sent = applied(&node);
     restart_agent(&node)?;
+    node.vm.console().wait_for("taking over reason", deadline()).context("it only started")?;
     denied(&web, "/usr/bin/apt --version")?;
     // What was denied meanwhile is reported now, by the agent that found it in the ring.
     event_on(&node, "/usr/bin/linked", "Block")?;

@@ -67,7 +67,7 @@ pub fn quick(chosen: &BTreeSet<Group>, kernel: KernelChoice) -> Result<Report> {
     step("programs", |_| rig::build())?;
     let name = match kernel {
         KernelChoice::Debian => "quick-debian",
-        KernelChoice::Own | KernelChoice::Auto => "quick",
+        _ => "quick",
     };
     let mut report = Report::new(name, Targets::of(name)?);
     let counted: Vec<_> = chosen.iter().copied().filter(|group| group.is_counted()).collect();

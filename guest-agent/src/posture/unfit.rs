@@ -60,6 +60,7 @@ impl Unfit {
                 "mount bpffs and securityfs, or build the guest kernel with CONFIG_BPF_SYSCALL and \
                  CONFIG_SECURITYFS"
             }
+            Self::Load(LoadError::Kfunc(_)) => "boot the guest with Linux 6.12 or newer",
             Self::Load(error) => match error.errno() {
                 Some(Errno::NOMEM) => "give the guest more memory",
                 // The kernel finds no call site to patch.

@@ -2,12 +2,9 @@
 //! Who is refused, and that nothing of him runs.
 
 use anyhow::{Result, ensure};
-use e2e::{
-    node::{Node, NodeConfig, eventually},
-    rootfs::{Container, Rootfs},
-};
+use e2e::node::{Node, NodeConfig, eventually};
 
-use super::{has_run, testifying, testifying_under_kata, witness};
+use super::{has_run, refused, testifying, testifying_under_kata, witness};
 use crate::steps::{becomes_denied, block_program, denied};
 
 /// Shorter than the default, so that tests of refusals are.
@@ -17,15 +14,6 @@ fn impatient(name: &str) -> NodeConfig {
     let mut config = NodeConfig::new(name);
     config.agent_args = SHORT_DEADLINE.map(str::to_owned).into();
     config
-}
-
-/// Starts a container that is refused, and returns what the runtime and the hook said.
-fn refused(node: &Node, container: &Container, pod: &str) -> Result<String> {
-    let output = container.prepare(&node.vm)?.run()?;
-    let said = output.stdout.text();
-    ensure!(!output.success(), "{pod} was started: {said}");
-    ensure!(!has_run(&node.vm, pod)?, "{pod} was refused and has run");
-    Ok(said)
 }
 
 #[test]
@@ -89,27 +77,4 @@ fn a_namespace_may_start_without_rules_and_gets_them_later() -> Result<()> {
     node.write("block.yaml", &block_program("no-id", "nginx", "/usr/bin/id"))?;
     node.pod("web", "nginx")?;
     becomes_denied(&web, "/usr/bin/id")
-}
-
-#[test]
-fn a_kernel_without_bpf_lsm_is_refused_with_what_to_do() -> Result<()> {
-    const REASON: &str = "BPF is not an active security module: the kernel has `capability`";
-    const REMEDY: &str = "boot the guest with `bpf` in lsm=";
-    let mut config = NodeConfig::new("gate-no-lsm");
-    config.cmdline = vec!["lsm=capability".into()];
-    let node = Node::without_session(&config)?;
-    witness(&node)?;
-    let log = node.vm.read_file("/var/log/agent.log")?;
-    let log = String::from_utf8_lossy(&log);
-    ensure!(log.contains(REASON) && log.contains(REMEDY), "{log}");
-    node.relay_log().wait("the relay's error", |line| {
-        line.contains("ERROR") && line.contains("does not enforce") && line.contains(REMEDY)
-    })?;
-
-    node.pod("web", "nginx")?;
-    let said = refused(&node, &testifying("web"), "web")?;
-    ensure!(said.contains(REASON) && said.contains(REMEDY), "{said}");
-    // The machine itself is sound: it is the gate that refuses.
-    let _free = Container::new("free", Rootfs::Busybox).run(&node.vm)?;
-    Ok(())
 }

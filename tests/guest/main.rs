@@ -14,6 +14,7 @@ mod gate;
 mod guard;
 mod identity;
 mod overload;
+mod reboot;
 mod steps;
 mod strangers;
 mod takeover;

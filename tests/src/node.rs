@@ -7,6 +7,7 @@
 //! does not have of a node: Kubernetes, a CRI, and Kata's shim and agent.
 
 mod lines;
+mod reboot;
 
 use std::{
     fs,
@@ -21,6 +22,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use lines::Lines;
+use reboot::ADDRESS;
 
 use crate::{
     rootfs::{Container, Hook, HookPoint, Rootfs, debian_disks},
@@ -69,6 +71,8 @@ pub struct Node {
     relay: Mutex<Relay>,
     relay_args: Vec<String>,
     directory: TempDir,
+    /// What guests know the relay's key by.
+    pin: String,
 }
 
 /// A relay that is stopped for as long as this lives.
@@ -131,9 +135,10 @@ impl Node {
         let vm = boot(config, &pin)?;
         start_agent(&vm, &config.agent_args)?;
         let relay_args = config.relay_args.clone();
+        reboot::lead_to(&vm, directory.path())?;
         let relay =
             Relay::start(&vm, directory.path(), (&directory.path().join(KEY), &relay_args))?;
-        Ok(Self { vm, relay: Mutex::new(relay), relay_args, directory })
+        Ok(Self { vm, relay: Mutex::new(relay), relay_args, directory, pin })
     }
 
     /// Directory that the relay follows.
@@ -305,7 +310,7 @@ impl Relay {
             .arg("--policy-dir")
             .arg(directory.join("policies"))
             .arg("--sandbox")
-            .arg(format!("hvsock://{}:{AGENT_PORT}", vm.hvsock().display()))
+            .arg(format!("hvsock://{}:{AGENT_PORT}", directory.join(ADDRESS).display()))
             .arg("--key")
             .arg(key)
             .arg("--api")

@@ -6,6 +6,8 @@
 //! agent of the same build takes them over as they are. It never loads beside pins that are there
 //! already: what they enforce must not be doubted.
 
+mod capacity;
+
 use std::{
     error::Error,
     fs, io,
@@ -175,6 +177,9 @@ fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> 
     loader.btf(Some(&btf)).allow_unsupported_maps().verifier_log_level(VerifierLogLevel::STATS);
     for map in MAPS {
         loader.map_pin_path(map, pins.join(map));
+    }
+    for (map, entries) in capacity::of_guest() {
+        loader.map_max_entries(map, entries);
     }
     let cast = btf.id_by_type_name_kind(kfunc::RDONLY_CAST, BtfKind::Func);
     let object = kfunc::bind(cast.map_err(LoadError::Kfunc)?);

@@ -68,6 +68,12 @@ pub enum MapsError {
         #[source]
         source: MapError,
     },
+    /// A table has as many entries as the guest's memory allows for.
+    #[error(
+        "{0}: the table is full; give the guest more memory, which makes its tables larger, or \
+         its containers fewer rules"
+    )]
+    Exhausted(&'static str),
     /// The kernel refused a task or file.
     #[error("{operation} of pid {pid}")]
     Task {
@@ -276,7 +282,14 @@ fn take<T>(
 }
 
 fn failed(operation: &'static str) -> impl FnOnce(MapError) -> MapsError {
-    move |source| MapsError::Map { operation, source }
+    move |source| match &source {
+        MapError::SyscallError(error)
+            if error.io_error.raw_os_error() == Some(nix::libc::E2BIG) =>
+        {
+            MapsError::Exhausted(operation)
+        }
+        _ => MapsError::Map { operation, source },
+    }
 }
 
 fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
@@ -288,5 +301,23 @@ fn ignore_absent(result: Result<(), MapError>) -> Result<(), MapError> {
             Ok(())
         }
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    #[test]
+    fn a_full_table_is_told_from_other_errors_and_names_the_remedy() {
+        let answer = |errno| {
+            let io_error = io::Error::from_raw_os_error(errno);
+            let error = SyscallError { call: "bpf_map_update_elem", io_error };
+            failed("writing a place")(MapError::SyscallError(error)).to_string()
+        };
+        assert!(answer(nix::libc::E2BIG).contains("give the guest more memory"));
+        assert_eq!(answer(nix::libc::ENOMEM), "writing a place");
     }
 }

@@ -30,6 +30,13 @@ typedef int32_t __s32;
 /* Ancestors of a cgroup that are looked up when a task has no label. */
 #define ABI_MAX_CGROUP_LEVELS 16
 
+/* Places, decisions, subjects and inodes at most: 100,000 rules of eight components with a set in
+ * force and the next one being written. */
+#define ABI_MAX_NODES 2097152
+#define ABI_MAX_DECISIONS 1048576
+#define ABI_MAX_SUBJECTS 262144
+#define ABI_MAX_INODES 262144
+
 /* What an agent notes of a container, see src/maps/record.rs of the agent. */
 #define ABI_RECORD_BYTES 4092
 

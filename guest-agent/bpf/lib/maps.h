@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Every map, with who writes and who reads it. Maps are pinned by the agent: they and the links
- * outlive it. Hashes are not preallocated: a guest is charged for the rules that it has.
+ * outlive it. Entries of hashes are not preallocated, their buckets are: where the bound is one of
+ * abi.h, the agent makes it smaller in a guest that has less memory (its src/loader/capacity.rs).
  */
 #ifndef KADAPTER_MAPS_H
 #define KADAPTER_MAPS_H
 
-/* 100,000 rules of eight components with a set in force and the next one being written. */
-#define MAX_NODES (2 * 1024 * 1024)
-#define MAX_DECISIONS (1024 * 1024)
-#define MAX_SUBJECTS (256 * 1024)
-#define MAX_INODES (256 * 1024)
 /* 842 events: a moment's worth. Whoever makes more than the agent takes loses his own. */
 #define EVENT_BYTES (2 * 1024 * 1024)
 /* Up to here the ring takes repeats, so that a loop on one object leaves room for what is new: 421
@@ -49,7 +45,7 @@ struct {
 /* hash of a place -> classes. Written by the agent, read by walk.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_NODES);
+	__uint(max_entries, ABI_MAX_NODES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, struct abi_node);
@@ -58,7 +54,7 @@ struct {
 /* (set, class, subject, category) -> decision. Written by the agent. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_DECISIONS);
+	__uint(max_entries, ABI_MAX_DECISIONS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct abi_decision_key);
 	__type(value, struct abi_decision);
@@ -67,7 +63,7 @@ struct {
 /* (set, class of an executable) -> subject class. Written by the agent. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_SUBJECTS);
+	__uint(max_entries, ABI_MAX_SUBJECTS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct abi_subject_key);
 	__type(value, __u32);
@@ -77,7 +73,7 @@ struct {
  * removed by the agent. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, MAX_INODES);
+	__uint(max_entries, ABI_MAX_INODES);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct abi_inode_key);
 	__type(value, __u32);

@@ -5,6 +5,10 @@
 #![allow(missing_docs, reason = "documented in lib/abi.h")]
 
 pub const MAX_SLOTS: u32 = 256;
+pub const MAX_NODES: u32 = 2_097_152;
+pub const MAX_DECISIONS: u32 = 1_048_576;
+pub const MAX_SUBJECTS: u32 = 262_144;
+pub const MAX_INODES: u32 = 262_144;
 pub const MAX_DEPTH: usize = 128;
 pub const MAX_RULES: usize = 8;
 pub const RECORD_BYTES: usize = 4092;

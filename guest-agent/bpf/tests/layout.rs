@@ -86,6 +86,10 @@ fn bounds_and_numbers_are_those_of_the_header() {
     let header = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/lib/abi.h")).unwrap();
     let bounds = [
         ("ABI_MAX_SLOTS", u64::from(abi::MAX_SLOTS)),
+        ("ABI_MAX_NODES", u64::from(abi::MAX_NODES)),
+        ("ABI_MAX_DECISIONS", u64::from(abi::MAX_DECISIONS)),
+        ("ABI_MAX_SUBJECTS", u64::from(abi::MAX_SUBJECTS)),
+        ("ABI_MAX_INODES", u64::from(abi::MAX_INODES)),
         ("ABI_MAX_DEPTH", abi::MAX_DEPTH as u64),
         ("ABI_MAX_RULES", abi::MAX_RULES as u64),
         ("ABI_RECORD_BYTES", abi::RECORD_BYTES as u64),

@@ -8,6 +8,7 @@ use crate::{
     apply::ApplyError,
     containers::InspectError,
     lower::LowerError,
+    maps::{InstallError, MapsError},
     reason,
     registry::{RemoveError, RootError},
 };
@@ -47,7 +48,10 @@ fn code_of(error: &ApplyError) -> Code {
         ApplyError::Envelope(_) | ApplyError::RuleSet(_) | ApplyError::Lower(_) => {
             Code::InvalidArgument
         }
-        ApplyError::TooMany(_) => Code::ResourceExhausted,
+        ApplyError::TooMany(_)
+        | ApplyError::Install(InstallError::Maps(MapsError::Exhausted(_))) => {
+            Code::ResourceExhausted
+        }
         ApplyError::Inspect(_)
         | ApplyError::Cgroup(_)
         | ApplyError::Install(_)
@@ -77,6 +81,8 @@ mod tests {
         let malformed = ApplyError::RuleSet(InvalidRuleSet::Malformed("cut".into()));
         assert_eq!(of_apply(&malformed).code(), Code::InvalidArgument);
         assert_eq!(of_apply(&ApplyError::Stopped(Stopped)).code(), Code::Unavailable);
+        let full = ApplyError::Install(MapsError::Exhausted("writing a place").into());
+        assert_eq!(of_apply(&full).code(), Code::ResourceExhausted);
         let unknown = RemoveError::Unknown(Target::default());
         assert_eq!(of_remove(&unknown).code(), Code::NotFound);
     }

@@ -117,9 +117,9 @@ fn a_module_that_was_left_out_at_boot_is_missed_as_such() -> Result<()> {
 #[test]
 fn a_guest_with_little_memory_is_told_how_much_it_takes() -> Result<()> {
     // Enough for a container and the agent itself, but not for the kernel's check of the programs.
-    let config = NodeConfig { memory_mib: 144, ..NodeConfig::new("little-memory") };
+    let config = NodeConfig { memory_mib: 104, ..NodeConfig::new("little-memory") };
     let refusal = Refusal::of(&config)?;
-    ensure!(refusal.status.contains("KiB are available of 98304 KiB"), "{}", refusal.status);
+    ensure!(refusal.status.contains("KiB are available of 49152 KiB"), "{}", refusal.status);
     refusal.is_because_of(&[LITTLE_MEMORY])
 }
 

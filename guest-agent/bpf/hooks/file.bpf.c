@@ -8,8 +8,6 @@ static __noinline int record(struct file *file, struct abi_probe *probe)
 	struct abi_inode_key key;
 	__u32 class_id;
 
-	if (!probe)
-		return 0;
 	inode_key(file->f_inode, probe->set, &key);
 	class_id = probe->class_id;
 	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))

@@ -19,7 +19,7 @@ static __noinline __u32 identity_class(const struct abi_set *set, struct inode *
 	struct abi_inode_key key;
 	__u32 *class_id;
 
-	if (!set || !inode || !(set->flags & ABI_SET_IDENTITY))
+	if (!(set->flags & ABI_SET_IDENTITY))
 		return 0;
 	inode_key(inode, set->id, &key);
 	class_id = bpf_map_lookup_elem(&inodes, &key);

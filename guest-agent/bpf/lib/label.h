@@ -85,7 +85,7 @@ static __always_inline bool read_label(struct abi_label *label, const struct abi
 
 /* Whoever comes second leaves it to the first. A link that comes in between is not overlooked: it
  * marks the inode and then takes `settled` back, here that is written and then the mark is read. */
-static __always_inline void write_label(struct inode *inode, __u64 stamp, bool settled,
+static __always_inline void write_label(struct inode *inode, __u64 found_at, bool settled,
 					const struct classes *found)
 {
 	struct abi_label *label =
@@ -101,11 +101,11 @@ static __always_inline void write_label(struct inode *inode, __u64 stamp, bool s
 	*(volatile __u64 *)&label->settled = 0;
 	barrier();
 	label->period = now();
-	label->stamp = stamp;
+	label->stamp = found_at;
 	label->name_class = found->name;
 	label->inode_class = found->inode;
 	barrier();
-	__sync_lock_test_and_set(&label->settled, settled ? stamp : 0);
+	__sync_lock_test_and_set(&label->settled, settled ? found_at : 0);
 	if (*(volatile __u32 *)&label->linked)
 		*(volatile __u64 *)&label->settled = 0;
 	barrier();

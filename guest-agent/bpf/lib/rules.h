@@ -17,14 +17,14 @@ static __noinline const struct abi_decision *find_decision(const struct abi_set 
 							    __u32 category)
 {
 	struct abi_decision_key key = {
-		.set = set ? set->id : 0,
+		.set = set->id,
 		.class_id = class_id,
 		.subject = subject,
 		.category = category,
 	};
 	const struct abi_decision *decision;
 
-	if (!set || !class_id)
+	if (!class_id)
 		return NULL;
 	decision = bpf_map_lookup_elem(&decisions, &key);
 	if (decision || !subject)
@@ -44,7 +44,7 @@ static __noinline bool settles(const struct abi_set *set, const struct classes *
 {
 	struct outcome out;
 
-	if (!set || !(set->flags & ABI_SET_FILE))
+	if (!(set->flags & ABI_SET_FILE))
 		return false;
 	if (set->flags & ABI_SET_SUBJECTS && (found->name || found->inode))
 		return false;

@@ -54,6 +54,21 @@ enum abi_reason {
 	ABI_GUARD = 3,
 	ABI_FAIL_CLOSED = 4,
 	ABI_SELF_PROTECTION = 5,
+	ABI_HARDENING = 6,
+};
+/* In the order of policy-model's Primitive. */
+enum abi_primitive {
+	ABI_TAINT = 1,
+	ABI_UNLINKED_EXEC = 2,
+	ABI_ANONYMOUS_EXEC = 3,
+	ABI_EXECMOD = 4,
+	ABI_POKE = 5,
+	ABI_NEW_MOUNT = 6,
+	ABI_USER_NAMESPACE = 7,
+	ABI_UNKNOWN_FILE_SYSTEM = 8,
+	ABI_NAME_GUARD = 9,
+	ABI_EXEC_READ = 10,
+	ABI_COVERING_MOUNT = 11,
 };
 enum abi_hook {
 	ABI_BPRM_CHECK_SECURITY = 1,
@@ -215,8 +230,9 @@ struct abi_event {
 	char cwd[ABI_EXE_BYTES];
 	char path[ABI_PATH_BYTES];
 	char argv[ABI_ARGV_BYTES]; /* NUL-separated */
-	__u8 novelty; /* abi_novelty */
-	__u8 pad[7];
+	__u8 novelty;	/* abi_novelty */
+	__u8 primitive; /* abi_primitive; 0 = none */
+	__u8 pad[6];
 };
 
 /* How much an event tells that none before it did. */

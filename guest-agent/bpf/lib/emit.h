@@ -12,6 +12,7 @@ struct report {
 	bool paths;	   /* bpf_d_path may be called in this hook (kernel: sleepable_lsm_hooks) */
 	__u8 hook;
 	__u8 category;
+	__u8 primitive; /* abi_primitive */
 	__u16 errno_value;
 };
 
@@ -188,6 +189,7 @@ static __always_inline void emit_event(const struct report *r)
 	e->category = r->category;
 	e->errno_value = r->errno_value;
 	e->truncated = 0;
+	e->primitive = r->primitive;
 	e->rules_len = 0;
 	e->total_rules = 0;
 	emit_rules(e, r->outcome->first);

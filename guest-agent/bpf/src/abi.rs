@@ -31,6 +31,7 @@ pub const REASON_POSTURE: u8 = 2;
 pub const REASON_GUARD: u8 = 3;
 pub const REASON_FAIL_CLOSED: u8 = 4;
 pub const REASON_SELF_PROTECTION: u8 = 5;
+pub const REASON_HARDENING: u8 = 6;
 
 /// Kernel names of the hooks, at their `enum abi_hook` number.
 pub const HOOKS: [&str; 9] = [
@@ -206,7 +207,8 @@ pub struct Event {
     pub path: [u8; PATH_BYTES],
     pub argv: [u8; ARGV_BYTES],
     pub novelty: u8,
-    pub pad: [u8; 7],
+    pub primitive: u8,
+    pub pad: [u8; 6],
 }
 
 #[repr(C)]

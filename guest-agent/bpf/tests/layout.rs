@@ -57,7 +57,7 @@ layouts! {
     Event = "abi_event" {
         boot_ns, generation, rules, slot, container, total_rules, pid, ppid, container_pid, uid,
         errno_value, hook, verdict, reason, category, rules_len, truncated, argv_len, comm, tty,
-        exe, parent_exe, cwd, path, argv, novelty, pad,
+        exe, parent_exe, cwd, path, argv, novelty, primitive, pad,
     }
     Sighting = "abi_sighting" { rule, ino, dev, generation, container, hook, verdict, reason, category }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use guest_bpf::abi;
-use policy_model::{Category, Event, Generation, Reason, RuleId, Verdict};
+use policy_model::{Category, Event, Generation, Primitive, Reason, RuleId, Verdict};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::registry::View;
@@ -74,6 +74,8 @@ pub fn convert(record: &[u8], view: &View, clock: BootClock) -> Result<Event, In
         hook: (*hook.ok_or_else(|| unknown("hook", record.hook))?).to_owned(),
         verdict: verdict(record.verdict).ok_or_else(|| unknown("verdict", record.verdict))?,
         reason: reason(record.reason).ok_or_else(|| unknown("reason", record.reason))?,
+        primitive: primitive(record.primitive)
+            .ok_or_else(|| unknown("primitive", record.primitive))?,
         category: category(record.category).ok_or_else(|| unknown("category", record.category))?,
         errno: i32::try_from(record.errno_value).unwrap_or(i32::MAX),
         pid: record.pid,
@@ -119,7 +121,16 @@ fn reason(value: u8) -> Option<Reason> {
         abi::REASON_GUARD => Some(Reason::Guard),
         abi::REASON_FAIL_CLOSED => Some(Reason::FailClosed),
         abi::REASON_SELF_PROTECTION => Some(Reason::SelfProtection),
+        abi::REASON_HARDENING => Some(Reason::Hardening),
         _ => None,
+    }
+}
+
+/// Numbered from 1, in the order of `Primitive::ALL`; 0 = none.
+fn primitive(value: u8) -> Option<Option<Primitive>> {
+    match usize::from(value).checked_sub(1) {
+        None => Some(None),
+        Some(at) => Primitive::ALL.get(at).copied().map(Some),
     }
 }
 

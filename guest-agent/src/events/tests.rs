@@ -4,7 +4,7 @@
 use std::mem::offset_of;
 
 use guest_bpf::abi;
-use policy_model::{Category, Generation, Reason, RuleId, Verdict};
+use policy_model::{Category, Generation, Primitive, Reason, RuleId, Verdict};
 use tokio::sync::oneshot;
 
 use super::*;
@@ -246,4 +246,16 @@ async fn a_watcher_waits_until_there_is_something() {
     let question = collector.questions.recv().await.unwrap();
     collector.answer(question);
     assert_eq!(numbers(&watcher.await.unwrap().unwrap()), [1]);
+}
+
+/// The programs number primitives; the agent reads the numbers by the order of `Primitive::ALL`.
+#[test]
+fn primitives_have_the_numbers_of_the_header() {
+    let header = include_str!("../../bpf/lib/abi.h");
+    for (number, primitive) in (1..).zip(Primitive::ALL) {
+        let name = primitive.name().to_uppercase().replace('-', "_");
+        assert!(header.contains(&format!("ABI_{name} = {number},")), "{name}");
+        let record = Record::new().with(offset_of!(abi::Event, primitive), &[number]);
+        assert_eq!(record.convert(&View::default()).unwrap().primitive, Some(*primitive));
+    }
 }

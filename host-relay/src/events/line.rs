@@ -5,7 +5,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use kubesmith::Provenance;
-use policy_model::{Category, Event, Reason, Verdict};
+use policy_model::{Category, Event, Primitive, Reason, Verdict};
 use serde::Serialize;
 
 use super::Report;
@@ -29,6 +29,8 @@ struct Line<'a> {
     action: &'static str,
     result: &'static str,
     reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    primitive: Option<&'static str>,
     operation: &'static str,
     resource: &'a str,
     source: &'a str,
@@ -76,6 +78,7 @@ pub fn line(report: &Report) -> String {
         action: action(event.verdict),
         result: if event.verdict == Verdict::Block { "Permission denied" } else { "Passed" },
         reason: reason(event.reason),
+        primitive: event.primitive.map(Primitive::name),
         operation: operation(event.category),
         resource: &event.path,
         source: &event.exe,
@@ -124,9 +127,11 @@ fn time(ns: u64) -> String {
 fn policy_names<'a>(event: &Event, known: &[&'a Provenance]) -> Vec<&'a str> {
     match event.reason {
         Reason::Posture => vec![DEFAULT_POSTURE],
-        Reason::Rule | Reason::Guard | Reason::FailClosed | Reason::SelfProtection => {
-            distinct(known.iter().map(|provenance| &provenance.policy.name))
-        }
+        Reason::Rule
+        | Reason::Guard
+        | Reason::FailClosed
+        | Reason::SelfProtection
+        | Reason::Hardening => distinct(known.iter().map(|provenance| &provenance.policy.name)),
     }
 }
 
@@ -155,6 +160,7 @@ fn reason(reason: Reason) -> &'static str {
         Reason::Guard => "Guard",
         Reason::FailClosed => "FailClosed",
         Reason::SelfProtection => "SelfProtection",
+        Reason::Hardening => "Hardening",
     }
 }
 
@@ -201,6 +207,7 @@ mod tests {
             hook: "bprm_check_security".into(),
             verdict,
             reason,
+            primitive: None,
             category: Category::Process,
             errno: 13,
             pid: 10,

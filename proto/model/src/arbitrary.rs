@@ -22,6 +22,7 @@ use crate::{
     ids::{Generation, RuleId, Target},
     options::{NameGuard, Options, Posture, Postures, Revoke},
     path::RulePath,
+    primitive::Primitive,
     rule::{Action, Category, Rule, Source},
     rule_set::RuleSet,
 };
@@ -199,15 +200,17 @@ pub fn any_access() -> impl Strategy<Value = OwnedAccess> {
 
 /// Any event.
 pub fn any_event() -> impl Strategy<Value = Event> {
-    use Reason::{FailClosed, Guard, Posture, Rule, SelfProtection};
+    use Reason::{FailClosed, Guard, Hardening, Posture, Rule, SelfProtection};
     let verdict = select(vec![Verdict::Allow, Verdict::Audit, Verdict::Block]);
-    let reason = select(vec![Rule, Posture, Guard, FailClosed, SelfProtection]);
-    let decision = (verdict, reason, any_category(), vec(any_rule_id(), 0..3), any::<i32>());
+    let reason = select(vec![Rule, Posture, Guard, FailClosed, SelfProtection, Hardening]);
+    let primitive = option::of(select(Primitive::ALL));
+    let why = (reason, primitive);
+    let decision = (verdict, why, any_category(), vec(any_rule_id(), 0..3), any::<i32>());
     let place = (any_target(), any::<[u64; 4]>(), any::<[u32; 4]>(), any::<bool>());
     let texts = (any::<[String; 8]>(), vec(any::<String>(), 0..4));
     (decision, place, texts).prop_map(
         |(
-            (verdict, reason, category, rules, errno),
+            (verdict, (reason, primitive), category, rules, errno),
             (target, [sequence, dropped_before, time_ns, generation], ids, truncated),
             ([container_id, hook, comm, exe, parent_exe, path, cwd, tty], argv),
         )| {
@@ -223,6 +226,7 @@ pub fn any_event() -> impl Strategy<Value = Event> {
                 hook,
                 verdict,
                 reason,
+                primitive,
                 category,
                 errno,
                 pid,

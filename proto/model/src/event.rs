@@ -5,6 +5,7 @@ use kadapter_proto::guest::v1 as pb;
 
 use crate::{
     ids::{Generation, RuleId, Target},
+    primitive::Primitive,
     rule::Category,
     wire,
 };
@@ -33,6 +34,8 @@ pub enum Reason {
     FailClosed,
     /// An attack on the enforcement itself.
     SelfProtection,
+    /// An option of the rule set.
+    Hardening,
 }
 
 /// One report. Text comes from the guest: show it, never obey it.
@@ -58,6 +61,8 @@ pub struct Event {
     pub verdict: Verdict,
     /// Why.
     pub reason: Reason,
+    /// The option that decided, or made the rule speak of this access.
+    pub primitive: Option<Primitive>,
     /// Kind of access.
     pub category: Category,
     /// Positive errno that the caller saw; zero if permitted.
@@ -117,6 +122,7 @@ impl From<Event> for pb::Event {
             hook: event.hook,
             verdict: verdict_to_wire(event.verdict).into(),
             reason: reason_to_wire(event.reason).into(),
+            primitive: event.primitive.map_or(0, |primitive| primitive.to_wire().into()),
             category: wire::category_to_wire(event.category).into(),
             errno: event.errno,
             pid: event.pid,
@@ -142,6 +148,7 @@ impl TryFrom<pb::Event> for Event {
         Ok(Self {
             verdict: verdict_from_wire(event.verdict)?,
             reason: reason_from_wire(event.reason)?,
+            primitive: primitive_from_wire(event.primitive)?,
             category: wire::category_from_wire(event.category, "category")?,
             target: wire::target_from_wire(event.target.unwrap_or_default())?,
             sequence: event.sequence,
@@ -194,6 +201,7 @@ fn reason_to_wire(reason: Reason) -> pb::Reason {
         Reason::Guard => pb::Reason::Guard,
         Reason::FailClosed => pb::Reason::FailClosed,
         Reason::SelfProtection => pb::Reason::SelfProtection,
+        Reason::Hardening => pb::Reason::Hardening,
     }
 }
 
@@ -204,8 +212,15 @@ fn reason_from_wire(value: i32) -> Result<Reason, InvalidEvent> {
         Ok(pb::Reason::Guard) => Ok(Reason::Guard),
         Ok(pb::Reason::FailClosed) => Ok(Reason::FailClosed),
         Ok(pb::Reason::SelfProtection) => Ok(Reason::SelfProtection),
+        Ok(pb::Reason::Hardening) => Ok(Reason::Hardening),
         Ok(pb::Reason::Unspecified) | Err(_) => {
             Err(InvalidEvent::Unknown { field: "reason", value })
         }
     }
+}
+
+fn primitive_from_wire(value: i32) -> Result<Option<Primitive>, InvalidEvent> {
+    let known = pb::Primitive::try_from(value);
+    let unknown = |_| InvalidEvent::Unknown { field: "primitive", value };
+    known.map(Primitive::from_wire).map_err(unknown)
 }

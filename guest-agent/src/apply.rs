@@ -20,7 +20,7 @@ use prost::Message as _;
 
 use crate::{
     containers::{Init, InspectError, Root, cgroup::CgroupError},
-    lower::{LowerError, lower},
+    lower::{LowerError, lower, unsupported_option},
     maps::{InstallError, MapsError, Residue, Slot},
     registry::{InForce, Kernel, Registry, Stopped},
 };
@@ -189,8 +189,8 @@ impl Accepted {
 }
 
 fn check_supported(rules: &RuleSet) -> Result<(), ApplyError> {
-    if let Some(option) = Feature::of_options(&rules.options).first() {
-        return Err(ApplyError::Option(*option));
+    if let Some(option) = unsupported_option(rules) {
+        return Err(ApplyError::Option(option));
     }
     Ok(rules.rules().iter().try_for_each(eval::check_supported)?)
 }
@@ -200,7 +200,7 @@ mod tests {
     use std::num::NonZeroU64;
 
     use policy_model::{
-        Action, Category, Match, Object, Options, PathObject, Rule, RuleId, RulePath,
+        Action, Category, Match, Object, Options, PathObject, Revoke, Rule, RuleId, RulePath,
     };
 
     use super::*;
@@ -239,10 +239,10 @@ mod tests {
     fn what_is_not_built_yet_is_refused_by_name() {
         let error = accept(&envelope(&rules(Object::ExecName("apt".into()), Category::Process)));
         assert!(error.unwrap_err().to_string().contains("object.execname"));
-        let mut tainted = rules(path("/a"), Category::File);
-        tainted.options = Options { taint: true, ..Options::default() };
-        let error = accept(&envelope(&tainted)).unwrap_err();
-        assert!(matches!(error, ApplyError::Option(Feature::Taint)));
+        let mut revoking = rules(path("/a"), Category::File);
+        revoking.options = Options { revoke: Revoke::OnChange, ..Options::default() };
+        let error = accept(&envelope(&revoking)).unwrap_err();
+        assert!(matches!(error, ApplyError::Option(Feature::Revoke)));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! already: what they enforce must not be doubted.
 
 mod capacity;
+mod rare;
 
 use std::{
     error::Error,
@@ -26,11 +27,13 @@ use guest_bpf::{OBJECT, abi, kfunc};
 use policy_model::Digest;
 use rustix::io::Errno;
 
+pub use rare::Rare;
+
 use crate::maps::{Maps, MapsError};
 
 /// LSM hooks with a program of the same name, in the order of attachment: labels must be
 /// inherited before anything is labelled, and nothing is until all are attached.
-pub const HOOKS: [&str; 10] = [
+pub const HOOKS: [&str; 24] = [
     "task_alloc",
     "bprm_check_security",
     "bprm_committed_creds",
@@ -38,13 +41,27 @@ pub const HOOKS: [&str; 10] = [
     "mmap_file",
     "file_mprotect",
     "inode_link",
+    "inode_copy_up",
+    "path_rename",
+    "path_link",
+    "path_unlink",
+    "path_rmdir",
+    "path_mknod",
+    "path_mkdir",
+    "path_symlink",
+    "path_truncate",
+    "path_chmod",
+    "path_chown",
+    "sb_mount",
+    "sb_kern_mount",
+    "move_mount",
     "ptrace_access_check",
     "socket_create",
     "bpf",
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 18] = [
     "tasks",
     "slots",
     "sets",
@@ -52,6 +69,8 @@ const MAPS: [&str; 16] = [
     "decisions",
     "subjects",
     "inodes",
+    "tokens",
+    "taints",
     "labels",
     "records",
     "journal",
@@ -171,21 +190,10 @@ pub fn load(pins: &Path, rename_lock: Option<u64>) -> Result<Loaded, LoadError> 
 
 fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> {
     let started = Instant::now();
-    let btf = Btf::from_sys_fs().map_err(LoadError::Btf)?;
-    let mut loader = EbpfLoader::new();
-    // The verifier's whole trace takes minutes to write under emulation; its last words suffice.
-    loader.btf(Some(&btf)).allow_unsupported_maps().verifier_log_level(VerifierLogLevel::STATS);
-    for map in MAPS {
-        loader.map_pin_path(map, pins.join(map));
-    }
-    for (map, entries) in capacity::of_guest() {
-        loader.map_max_entries(map, entries);
-    }
-    let cast = btf.id_by_type_name_kind(kfunc::RDONLY_CAST, BtfKind::Func);
-    let object = kfunc::bind(cast.map_err(LoadError::Kfunc)?);
-    let mut ebpf = loader.load(&object).map_err(LoadError::Object)?;
+    let btf = kernel_types()?;
+    let mut ebpf = open_object(pins, &btf)?;
     let names_kept = settings.rename_sequence != 0;
-    let maps = Maps::fresh(&mut ebpf, settings)?;
+    let maps = Maps::fresh(&mut ebpf, settings, pins)?;
     let ring = open(ebpf.take_map("events"), "events", RingBuf::try_from)?;
     let journal = open(ebpf.take_map("journal"), "journal", Array::try_from)?;
     for hook in HOOKS {
@@ -199,6 +207,26 @@ fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> 
     let load_ms = (loaded - started).as_millis();
     tracing::info!(load_ms, attach_ms = loaded.elapsed().as_millis(), "programs attached");
     Ok(Loaded { maps, ring, journal, names_kept })
+}
+
+fn kernel_types() -> Result<Btf, LoadError> {
+    Btf::from_sys_fs().map_err(LoadError::Btf)
+}
+
+/// The object with its maps: those that are pinned already, new ones otherwise.
+fn open_object(pins: &Path, btf: &Btf) -> Result<Ebpf, LoadError> {
+    let mut loader = EbpfLoader::new();
+    // The verifier's whole trace takes minutes to write under emulation; its last words suffice.
+    loader.btf(Some(btf)).allow_unsupported_maps().verifier_log_level(VerifierLogLevel::STATS);
+    for map in MAPS {
+        loader.map_pin_path(map, pins.join(map));
+    }
+    for (map, entries) in capacity::of_guest() {
+        loader.map_max_entries(map, entries);
+    }
+    let cast = btf.id_by_type_name_kind(kfunc::RDONLY_CAST, BtfKind::Func);
+    let object = kfunc::bind(cast.map_err(LoadError::Kfunc)?);
+    loader.load(&object).map_err(LoadError::Object)
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, hook: &'static str) -> Result<&'a mut Lsm, LoadError> {

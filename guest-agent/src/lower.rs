@@ -6,6 +6,7 @@
 //! files to hold by identity. Pure: it opens nothing and knows no map. `maps.rs` writes the plan.
 
 mod classes;
+mod flags;
 mod judge;
 mod places;
 #[cfg(test)]
@@ -18,11 +19,13 @@ use policy_model::{
     Category, Feature, Match, Object, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule,
 };
 
+pub use flags::{OPTIONS, unsupported_option};
 pub use judge::{Judge, JudgedClass};
 pub use places::{Place, Places};
 
 use crate::containers::Mount;
 use classes::Classes;
+use flags::flags_of;
 
 /// Places that one set may have: half of the kernel's map, so that two sets fit.
 pub const MAX_PLACES: usize = 1024 * 1024;
@@ -106,7 +109,8 @@ pub fn lower(rules: &RuleSet, mounts: &[Mount]) -> Result<Plan, LowerError> {
     let mut classes = Classes::of(rules);
     let mut planned = Vec::with_capacity(places.len());
     for (place, names) in places.iter() {
-        planned.push(PlannedPlace { place: place.clone(), node: classes.node_of(&names) });
+        let node = abi::Node { flags: place.flags, ..classes.node_of(&names) };
+        planned.push(PlannedPlace { place: place.clone(), node });
     }
     let (members, subjects, judge) = classes.finish(rules);
     let classes = judge.judge_all(&members)?;
@@ -144,25 +148,7 @@ fn check_supported(rules: &RuleSet) -> Result<(), LowerError> {
     for rule in rules.rules() {
         policy_model::eval::check_supported(rule)?;
     }
-    match Feature::of_options(&rules.options).first() {
-        Some(option) => Err(LowerError::UnsupportedOption(*option)),
-        None => Ok(()),
-    }
-}
-
-fn flags_of(rules: &RuleSet) -> u32 {
-    let any = |category| rules.rules().iter().any(|rule| rule.category == category);
-    let identity = !identities_of(rules).is_empty();
-    let sourced = rules.rules().iter().any(|rule| !rule.sources.is_empty());
-    [
-        (any(Category::Process), abi::SET_PROCESS),
-        (any(Category::File), abi::SET_FILE),
-        (identity, abi::SET_IDENTITY),
-        (sourced, abi::SET_SUBJECTS),
-    ]
-    .into_iter()
-    .filter(|(on, _)| *on)
-    .fold(0, |flags, (_, flag)| flags | flag)
+    unsupported_option(rules).map_or(Ok(()), |option| Err(LowerError::UnsupportedOption(option)))
 }
 
 fn default_of(rules: &RuleSet, category: Category) -> u8 {

@@ -2,7 +2,8 @@
 //! The kernel's tables, as the agent writes them.
 //!
 //! Owns every map but the event ring. Plans, labels and cgroups flow in; what could not be put
-//! into force as asked flows out ([`Residue`]). It never decides anything: `lower.rs` has planned,
+//! into force as asked flows out ([`Residue`]). Programs that a set needs and that are not attached
+//! yet are loaded before it is written ([`Rare`]). It never decides anything: `lower.rs` has planned,
 //! the programs look up. A set is written beside the one in force and switched in one word
 //! (`install.rs`); identities are recorded by the kernel while a file is opened (`identity.rs`).
 
@@ -14,6 +15,7 @@ mod task;
 use std::{
     collections::{BTreeSet, HashMap as StdHashMap},
     io,
+    path::Path,
 };
 
 use aya::{
@@ -22,6 +24,7 @@ use aya::{
 };
 use guest_bpf::{abi, hash::HashKey};
 
+use crate::loader::Rare;
 pub use identity::{Residue, ResidueReason};
 pub use install::InstallError;
 use install::Installed;
@@ -111,11 +114,13 @@ pub struct Maps {
     decisions: HashMap<MapData, abi::DecisionKey, abi::Decision>,
     subjects: HashMap<MapData, abi::SubjectKey, u32>,
     inodes: HashMap<MapData, abi::InodeKey, u32>,
+    taints: HashMap<MapData, abi::TaintKey, u32>,
     probes: Array<MapData, abi::Probe>,
     cgroups: HashMap<MapData, u64, u32>,
     records: HashMap<MapData, u32, abi::Record>,
     settings: Array<MapData, abi::Settings>,
     counters: PerCpuArray<MapData, u64>,
+    rare: Rare,
     hash_key: HashKey,
     installed: StdHashMap<u32, Installed>,
     free: BTreeSet<u32>,
@@ -130,15 +135,20 @@ impl Maps {
     ///
     /// # Errors
     /// If a table is missing or cannot be written.
-    pub(crate) fn fresh(ebpf: &mut Ebpf, settings: abi::Settings) -> Result<Self, MapsError> {
-        let mut maps = Self::open(&mut |name| ebpf.take_map(name).ok_or(MapsError::Missing(name)))?;
+    pub(crate) fn fresh(
+        ebpf: &mut Ebpf,
+        settings: abi::Settings,
+        pins: &Path,
+    ) -> Result<Self, MapsError> {
+        let take = &mut |name| ebpf.take_map(name).ok_or(MapsError::Missing(name));
+        let mut maps = Self::open(take, pins)?;
         maps.hash_key = random_key()?;
         let settings = abi::Settings { hash_key: maps.hash_key.0, ..settings };
         maps.settings.set(0, settings, 0).map_err(failed("writing the settings"))?;
         Ok(maps)
     }
 
-    fn open(source: &mut Source<'_>) -> Result<Self, MapsError> {
+    fn open(source: &mut Source<'_>, pins: &Path) -> Result<Self, MapsError> {
         Ok(Self {
             tasks: raw(source, "tasks")?,
             slots: take(source, "slots", Array::try_from)?,
@@ -147,11 +157,13 @@ impl Maps {
             decisions: take(source, "decisions", HashMap::try_from)?,
             subjects: take(source, "subjects", HashMap::try_from)?,
             inodes: take(source, "inodes", HashMap::try_from)?,
+            taints: take(source, "taints", HashMap::try_from)?,
             probes: take(source, "probes", Array::try_from)?,
             cgroups: take(source, "cgroups", HashMap::try_from)?,
             records: take(source, "records", HashMap::try_from)?,
             settings: take(source, "settings", Array::try_from)?,
             counters: take(source, "counters", PerCpuArray::try_from)?,
+            rare: Rare::at(pins),
             hash_key: HashKey([0; 2]),
             installed: StdHashMap::new(),
             free: (0..abi::MAX_SLOTS).collect(),
@@ -222,8 +234,22 @@ impl Maps {
         if let Some(installed) = self.installed.remove(&slot.index) {
             task::wait_for_readers();
             self.erase(installed)?;
+            self.forget_taints(slot)?;
         }
         self.free.insert(slot.index);
+        Ok(())
+    }
+
+    /// What only this container has written is nobody's concern any more.
+    fn forget_taints(&mut self, slot: Slot) -> Result<(), MapsError> {
+        let entries = self.taints.iter().filter_map(Result::ok);
+        let keys: Vec<_> = entries
+            .filter(|(_, container)| *container == slot.container)
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            ignore_absent(self.taints.remove(&key)).map_err(failed("forgetting what it wrote"))?;
+        }
         Ok(())
     }
 

@@ -5,8 +5,10 @@ SEC("lsm/bprm_check_security")
 int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 {
 	struct outcome out = {};
+	struct code code = {};
 	struct scope s;
-	int scope;
+	int scope, denied;
+	__u8 primitive;
 
 	if (ret)
 		return ret;
@@ -24,11 +26,19 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 		return 0;
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-	if (!(s.set->flags & ABI_SET_PROCESS))
+	if (s.set->flags & ABI_SET_PROCESS) {
+		if (judge_exec(&s, bprm->file, &out))
+			return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+		denied = conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+		if (denied)
+			return denied;
+	}
+	if (!(s.set->flags & ABI_SET_CODE))
 		return 0;
-	if (judge(&s, bprm->file, ABI_PROCESS, &out))
+	if (look_at(&s, bprm->file, &code))
 		return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-	return conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+	primitive = refuse_exec(&code);
+	return primitive ? refuse_by(&s, primitive, bprm->file, ABI_BPRM_CHECK_SECURITY) : 0;
 }
 
 SEC("lsm/bprm_committed_creds")

@@ -8,9 +8,9 @@ static __noinline int record(struct file *file, struct abi_probe *probe)
 	struct abi_inode_key key;
 	__u32 class_id;
 
-	inode_key(file->f_inode, probe->set, &key);
 	class_id = probe->class_id;
-	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
+	if (give_token(file->f_inode) || inode_key(file->f_inode, probe->set, &key) ||
+	    bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
 		probe->failed++;
 	else
 		probe->seen++;
@@ -31,21 +31,80 @@ static __always_inline void record_identity(struct file *file)
  * bprm_check_security, so that nothing is reported twice. */
 static __always_inline int open_for_exec(struct scope *s, struct file *file, struct outcome *out)
 {
+	/* The layer's file is the one whose mark is sure. */
+	if (s->set->flags & ABI_SET_TAINT && is_tainted(s, file->f_inode))
+		return refuse_by(s, ABI_TAINT, file, ABI_FILE_OPEN);
 	if (!(s->set->flags & ABI_SET_PROCESS) ||
 	    !identity_class(s->set, file->f_inode))
 		return 0;
-	if (judge(s, file, ABI_PROCESS, out))
+	if (judge_exec(s, file, out))
 		return refuse(s, file, ABI_FILE_OPEN, ABI_PROCESS);
 	return out->verdict == ABI_BLOCK ? conclude(s, out, file, ABI_FILE_OPEN, ABI_PROCESS) : 0;
 }
 
-/* Apart from the hook, so that the guest's own opens do not pay for what it saves and clears. */
-static __noinline int open_labelled(struct file *file)
+#define PROC_SUPER_MAGIC 0x9fa0
+
+/* /proc/PID/mem, and that of a thread. */
+static __always_inline bool is_memory(struct file *file)
 {
-	bool for_exec = file->f_flags & FMODE_EXEC;
+	char name[4] = {};
+
+	if (file->f_inode->i_sb->s_magic != PROC_SUPER_MAGIC)
+		return false;
+	bpf_probe_read_kernel(name, sizeof(name),
+			      BPF_CORE_READ(file, f_path.dentry, d_name.name));
+	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && !name[3];
+}
+
+/* A file that is opened for writing: options on what is written. */
+static __noinline int open_for_writing(struct scope *s, struct file *file)
+{
+	struct abi_task *label = s->label;
+	struct inode *inode = file->f_inode;
+	const struct abi_set *set = s->set;
+	bool is_copy;
+
+	if (!label || !set || !inode)
+		return refuse(s, file, ABI_FILE_OPEN, ABI_FILE);
+	is_copy = label->copying && is_internal(file);
+	if (is_copy && end_copy(s, inode))
+		return refuse(s, file, ABI_FILE_OPEN, ABI_FILE);
+	if (set->flags & ABI_SET_TAINT && !is_copy && taint(s, inode))
+		return refuse(s, file, ABI_FILE_OPEN, ABI_FILE);
+	if (set->flags & ABI_SET_NO_POKE && is_memory(file))
+		return refuse_by(s, ABI_POKE, file, ABI_FILE_OPEN);
+	return 0;
+}
+
+/* A program, its interpreter, or the layer's file behind either: a file rule that names it holds
+ * too. Apart from the hook, as is open_file: the guest's own opens do not pay for what is saved and
+ * cleared. */
+static __noinline int open_program(struct file *file)
+{
 	struct outcome out = {};
 	struct scope s;
-	int scope = enter(&s, for_exec ? any_label() : own_label());
+	int scope = enter(&s, any_label());
+	int denied;
+
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
+	denied = open_for_exec(&s, file, &out);
+	if (denied)
+		return denied;
+	if (!(s.set->flags & ABI_SET_FILE) || s.label->pending)
+		return 0;
+	if (judge_open(&s, file, &out))
+		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
+	return conclude(&s, &out, file, ABI_FILE_OPEN, ABI_FILE);
+}
+
+static __noinline int open_file(struct file *file)
+{
+	struct outcome out = {};
+	struct scope s;
+	int scope = enter(&s, own_label());
 	int denied;
 
 	if (scope == OUT_OF_SCOPE) {
@@ -54,14 +113,17 @@ static __noinline int open_labelled(struct file *file)
 	}
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
-	if (for_exec) {
-		denied = open_for_exec(&s, file, &out);
+	/* A copy is made within one call, so it is over when the task opens anything by itself. */
+	if (s.label->copying && !is_internal(file))
+		s.label->copying = ABI_NOT_COPYING;
+	if (file->f_mode & FMODE_WRITE) {
+		denied = open_for_writing(&s, file);
 		if (denied)
 			return denied;
 	}
-	if (!(s.set->flags & ABI_SET_FILE) || s.label->pending)
+	if (!(s.set->flags & (ABI_SET_FILE | ABI_SET_DENY_EXEC_READS)))
 		return 0;
-	if (judge(&s, file, ABI_FILE, &out))
+	if (judge_open(&s, file, &out))
 		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
 	return conclude(&s, &out, file, ABI_FILE_OPEN, ABI_FILE);
 }
@@ -75,5 +137,7 @@ int BPF_PROG(file_open, struct file *file, int ret)
 		record_identity(file);
 		return 0;
 	}
-	return is_settled(file) ? 0 : open_labelled(file);
+	if (is_settled(file))
+		return 0;
+	return file->f_flags & FMODE_EXEC ? open_program(file) : open_file(file);
 }

@@ -1,54 +1,85 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* Executable maps of files that are blocked by identity: `ld.so PROGRAM` and its kin. */
+/* Executable memory: maps of blocked programs (`ld.so PROGRAM` and its kin), and what options say of
+ * memory that was written. */
 
+#define PROT_WRITE 0x2
 #define PROT_EXEC 0x4
+#define MAP_PRIVATE 0x2
+#define VM_EXEC 0x4ul
+#define VM_SHARED 0x8ul
 
-static __always_inline int map_executable(struct file *file, __u8 hook)
+/* A program that is blocked by its identity is not mapped either. */
+static __always_inline int map_program(struct scope *s, struct file *file, __u32 hook)
 {
 	struct outcome out = {};
 	struct inode *inode = file->f_inode;
-	struct scope s;
-	int scope = enter(&s, own_label());
 	__u32 subject = 0, class_id;
+
+	if (!inode || !(s->set->flags & ABI_SET_PROCESS))
+		return 0;
+	class_id = identity_class(s->set, inode);
+	if (!class_id)
+		return 0;
+	if (current_subject(s, &subject))
+		return refuse(s, NULL, hook, ABI_PROCESS);
+	decide(NULL, find_decision(s->set, class_id, subject, ABI_PROCESS), ABI_NONE, &out);
+	return out.verdict == ABI_BLOCK ? conclude(s, &out, file, hook, ABI_PROCESS) : 0;
+}
+
+static __noinline int map_executable(struct file *file, struct code *code, __u32 hook)
+{
+	struct scope s;
+	int scope = enter(&s, own_label()), denied;
+	__u8 primitive;
 
 	if (scope == OUT_OF_SCOPE)
 		return 0;
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, NULL, hook, ABI_PROCESS);
-	if (!inode || !(s.set->flags & ABI_SET_PROCESS))
+	if (file) {
+		denied = map_program(&s, file, hook);
+		if (denied)
+			return denied;
+	}
+	if (!(s.set->flags & ABI_SET_CODE))
 		return 0;
-	class_id = identity_class(s.set, inode);
-	if (!class_id)
-		return 0;
-	if (current_subject(&s, &subject))
+	code->options = s.set->flags;
+	if (file && look_at(&s, file, code))
 		return refuse(&s, NULL, hook, ABI_PROCESS);
-	decide(NULL, find_decision(s.set, class_id, subject, ABI_PROCESS), ABI_NONE, &out);
-	if (out.verdict != ABI_BLOCK)
-		return 0;
-	return conclude(&s, &out, file, hook, ABI_PROCESS);
+	primitive = refuse_map(code);
+	return primitive ? refuse_by(&s, primitive, file, hook) : 0;
 }
 
 SEC("lsm/mmap_file")
 int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long prot,
 	     unsigned long flags, int ret)
 {
+	struct code code = {};
+
 	if (ret)
 		return ret;
-	if (!file || !(prot & PROT_EXEC) || is_unlabelled())
+	if (!(prot & PROT_EXEC) || is_unlabelled())
 		return 0;
-	return map_executable(file, ABI_MMAP_FILE);
+	code.writable = prot & PROT_WRITE && flags & MAP_PRIVATE;
+	return map_executable(file, &code, ABI_MMAP_FILE);
 }
 
 SEC("lsm/file_mprotect")
 int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot,
 	     int ret)
 {
-	struct file *file;
+	struct code code = {};
+	bool private;
 
 	if (ret)
 		return ret;
 	if (!(prot & PROT_EXEC) || is_unlabelled())
 		return 0;
-	file = vma->vm_file;
-	return file ? map_executable(file, ABI_FILE_MPROTECT) : 0;
+	/* What stays executable and does not become writable was decided before. */
+	if (vma->vm_flags & VM_EXEC && !(prot & PROT_WRITE))
+		return 0;
+	private = !(vma->vm_flags & VM_SHARED);
+	code.writable = prot & PROT_WRITE && private;
+	code.modified = private && vma->anon_vma;
+	return map_executable(vma->vm_file, &code, ABI_FILE_MPROTECT);
 }

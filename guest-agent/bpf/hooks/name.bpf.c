@@ -23,3 +23,116 @@ int BPF_PROG(inode_link, struct dentry *old_dentry, struct inode *dir, struct de
 	*(volatile __u64 *)&label->settled = 0;
 	return 0;
 }
+
+SEC("lsm/path_rename")
+int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old_dentry,
+	     const struct path *new_dir, struct dentry *new_dentry, unsigned int flags, int ret)
+{
+	struct change from = {
+		.path = old_dir,
+		.name = old_dentry,
+		.shown = old_dentry,
+		.hook = ABI_PATH_RENAME,
+		.guarded = 1,
+	};
+	struct change to = {
+		.path = new_dir,
+		.name = new_dentry,
+		.shown = new_dentry,
+		.hook = ABI_PATH_RENAME,
+		.guarded = 1,
+	};
+	struct scope s;
+	int scope, denied;
+
+	if (ret)
+		return ret;
+	scope = enter_for_names(&s, true);
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, NULL, ABI_PATH_RENAME, ABI_FILE);
+	denied = change_name(&s, &from);
+	return denied ? denied : change_name(&s, &to);
+}
+
+SEC("lsm/path_link")
+int BPF_PROG(path_link, struct dentry *old_dentry, const struct path *new_dir,
+	     struct dentry *new_dentry, int ret)
+{
+	struct change from = {
+		.name = old_dentry,
+		.shown = old_dentry,
+		.hook = ABI_PATH_LINK,
+		.guarded = 1,
+	};
+	struct change to = {
+		.path = new_dir,
+		.name = new_dentry,
+		.shown = new_dentry,
+		.hook = ABI_PATH_LINK,
+	};
+	struct scope s;
+	int scope, denied;
+
+	if (ret)
+		return ret;
+	scope = enter_for_names(&s, true);
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, NULL, ABI_PATH_LINK, ABI_FILE);
+	denied = change_name(&s, &from);
+	return denied ? denied : change_name(&s, &to);
+}
+
+SEC("lsm/path_unlink")
+int BPF_PROG(path_unlink, const struct path *dir, struct dentry *dentry, int ret)
+{
+	return ret ? ret : change_one(dir, dentry, ABI_PATH_UNLINK);
+}
+
+SEC("lsm/path_rmdir")
+int BPF_PROG(path_rmdir, const struct path *dir, struct dentry *dentry, int ret)
+{
+	return ret ? ret : change_one(dir, dentry, ABI_PATH_RMDIR);
+}
+
+SEC("lsm/path_mkdir")
+int BPF_PROG(path_mkdir, const struct path *dir, struct dentry *dentry, unsigned short mode,
+	     int ret)
+{
+	return ret ? ret : change_one(dir, dentry, ABI_PATH_MKDIR);
+}
+
+SEC("lsm/path_symlink")
+int BPF_PROG(path_symlink, const struct path *dir, struct dentry *dentry, const char *old_name,
+	     int ret)
+{
+	return ret ? ret : change_one(dir, dentry, ABI_PATH_SYMLINK);
+}
+
+SEC("lsm/path_mknod")
+int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned short mode,
+	     unsigned int dev, int ret)
+{
+	return ret ? ret : change_one(NULL, dentry, ABI_PATH_MKNOD);
+}
+
+SEC("lsm/path_truncate")
+int BPF_PROG(path_truncate, const struct path *path, int ret)
+{
+	return ret ? ret : change_file(path, ABI_PATH_TRUNCATE);
+}
+
+SEC("lsm/path_chmod")
+int BPF_PROG(path_chmod, const struct path *path, unsigned short mode, int ret)
+{
+	return ret ? ret : change_file(path, ABI_PATH_CHMOD);
+}
+
+SEC("lsm/path_chown")
+int BPF_PROG(path_chown, const struct path *path, unsigned int uid, unsigned int gid, int ret)
+{
+	return ret ? ret : change_file(path, ABI_PATH_CHOWN);
+}

@@ -4,7 +4,7 @@
 SEC("lsm/task_alloc")
 int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, int ret)
 {
-	struct abi_task *label;
+	struct abi_task *label, fresh;
 
 	if (ret)
 		return ret;
@@ -13,11 +13,29 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	label = any_label();
 	if (!label)
 		return 0;
-	if (bpf_task_storage_get(&tasks, task, label, BPF_LOCAL_STORAGE_GET_F_CREATE))
+	fresh = *label;
+	fresh.copying = ABI_NOT_COPYING;
+	if (bpf_task_storage_get(&tasks, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE))
 		return 0;
 	/* A child without a label would be free of every rule. */
 	count(ABI_FAIL_CLOSED_DENIALS);
 	return -ENOMEM;
+}
+
+/* include/linux/ptrace.h: more than looking. */
+#define PTRACE_MODE_ATTACH 2
+
+/* One process of a container is about to write into another's memory. */
+static __always_inline int poke(struct abi_task *label, __u32 hook)
+{
+	struct scope s;
+	int scope = enter(&s, label);
+
+	if (scope != IN_SCOPE)
+		return -EPERM;
+	if (!(s.set->flags & ABI_SET_NO_POKE))
+		return 0;
+	return refuse_privilege(&s, ABI_POKE, hook);
 }
 
 /* Covers ptrace, /proc/PID/{root,cwd,mem,fd,...} and pidfd_getfd. */
@@ -32,9 +50,20 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 	if (!label)
 		return 0;
 	other = bpf_task_storage_get(&tasks, child, NULL, 0);
-	if (other && other->slot == label->slot && other->container == label->container)
-		return 0;
-	return defend(label, ABI_PTRACE_ACCESS_CHECK);
+	if (!other || other->slot != label->slot || other->container != label->container)
+		return defend(label, ABI_PTRACE_ACCESS_CHECK);
+	return mode & PTRACE_MODE_ATTACH ? poke(label, ABI_PTRACE_ACCESS_CHECK) : 0;
+}
+
+SEC("lsm/ptrace_traceme")
+int BPF_PROG(ptrace_traceme, struct task_struct *parent, int ret)
+{
+	struct abi_task *label;
+
+	if (ret)
+		return ret;
+	label = own_label();
+	return label ? poke(label, ABI_PTRACE_TRACEME) : 0;
 }
 
 SEC("lsm/bpf")

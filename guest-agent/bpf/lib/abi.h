@@ -36,6 +36,8 @@ typedef int32_t __s32;
 #define ABI_MAX_DECISIONS 1048576
 #define ABI_MAX_SUBJECTS 262144
 #define ABI_MAX_INODES 262144
+/* Files that containers under taint have written: each costs some 100 bytes until it is deleted. */
+#define ABI_MAX_TAINTS 262144
 
 /* What an agent notes of a container, see src/maps/record.rs of the agent. */
 #define ABI_RECORD_BYTES 4092
@@ -79,6 +81,23 @@ enum abi_hook {
 	ABI_BPF = 6,
 	ABI_TASK_ALLOC = 7,
 	ABI_SOCKET_CREATE = 8,
+	ABI_PATH_RENAME = 9,
+	ABI_PATH_LINK = 10,
+	ABI_PATH_UNLINK = 11,
+	ABI_PATH_RMDIR = 12,
+	ABI_PATH_MKNOD = 13,
+	ABI_PATH_MKDIR = 14,
+	ABI_PATH_SYMLINK = 15,
+	ABI_PATH_TRUNCATE = 16,
+	ABI_SB_MOUNT = 17,
+	ABI_MOVE_MOUNT = 18,
+	ABI_SB_KERN_MOUNT = 19,
+	ABI_CAPABLE = 20,
+	ABI_USERNS_CREATE = 21,
+	ABI_PTRACE_TRACEME = 22,
+	ABI_INODE_COPY_UP = 23,
+	ABI_PATH_CHMOD = 24,
+	ABI_PATH_CHOWN = 25,
 };
 
 /* Flags of a set. */
@@ -86,6 +105,23 @@ enum abi_hook {
 #define ABI_SET_FILE (1u << 1)	   /* has rules or a posture for files */
 #define ABI_SET_IDENTITY (1u << 2) /* has objects held by identity */
 #define ABI_SET_SUBJECTS (1u << 3) /* has rules with sources */
+#define ABI_SET_BLOCKS (1u << 4)   /* has Block rules, which a mount could cover */
+/* Options of the rule set. */
+#define ABI_SET_TAINT (1u << 8)
+#define ABI_SET_NO_UNLINKED_EXEC (1u << 9)
+#define ABI_SET_NO_ANONYMOUS_EXEC (1u << 10)
+#define ABI_SET_NO_EXECMOD (1u << 11)
+#define ABI_SET_NO_POKE (1u << 12)
+#define ABI_SET_NO_NEW_MOUNTS (1u << 13)
+#define ABI_SET_NO_USER_NAMESPACES (1u << 14)
+#define ABI_SET_KNOWN_FILE_SYSTEMS (1u << 15)
+#define ABI_SET_GUARD_OBJECTS (1u << 16)
+#define ABI_SET_GUARD_ANCESTORS (1u << 17)
+#define ABI_SET_DENY_EXEC_READS (1u << 18)
+
+/* Flags of a node: what lies at the place or below it. */
+#define ABI_NODE_ABOVE_BLOCK (1u << 0) /* the object of a Block rule, below */
+#define ABI_NODE_NAMES_ONLY (1u << 1)  /* of one that knows its objects by their names alone, here or below */
 
 /* Value of `cgroups` for a cgroup whose tasks the guard lets pass. */
 #define ABI_SLOT_EXEMPT 0xffffffffu
@@ -97,7 +133,13 @@ struct abi_task {
 	__u32 subject;	 /* class of the acting executable, as of `subject_set` */
 	__u32 subject_set;
 	__u32 pending; /* the runtime's own code until the first exec: no rule holds before */
+	/* An overlay copies a file up for this task: what its next layer file is to inherit. */
+	__u32 copying; /* abi_copying */
+	__u32 copy_set;
+	__u32 copy_class;
 };
+
+enum abi_copying { ABI_NOT_COPYING = 0, ABI_COPYING_CLEAN = 1, ABI_COPYING_TAINTED = 2 };
 
 /* Value of `slots`: one word, so that a switch of the set is seen whole or not at all. */
 struct abi_slot {
@@ -123,6 +165,7 @@ struct abi_node {
 	__u32 child;
 	__u32 deep;
 	__u32 set; /* so that an agent that takes over finds what belongs together */
+	__u32 flags;
 };
 
 /* Key of `decisions`. Subject 0 stands for everybody without an entry of his own. */
@@ -151,6 +194,16 @@ struct abi_inode_key {
 	__u32 generation;
 	__u32 pad;
 };
+
+/* Key of `taints`: a file that a container has opened for writing. */
+struct abi_taint_key {
+	__u64 ino;
+	__u32 dev; /* s_dev */
+	__u32 generation;
+};
+
+/* Value of `taints` for what several containers have written; else the number of the registration. */
+#define ABI_TAINT_SHARED 0xffffffffu
 
 /* Key of `subjects`: subject class of an object's class; absent = 0. */
 struct abi_subject_key {
@@ -255,13 +308,14 @@ struct abi_sighting {
 	__u8 category;
 };
 
-_Static_assert(sizeof(struct abi_task) == 20, "abi_task");
+_Static_assert(sizeof(struct abi_task) == 32, "abi_task");
 _Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
 _Static_assert(sizeof(struct abi_set) == 24, "abi_set");
-_Static_assert(sizeof(struct abi_node) == 16, "abi_node");
+_Static_assert(sizeof(struct abi_node) == 20, "abi_node");
 _Static_assert(sizeof(struct abi_decision_key) == 16, "abi_decision_key");
 _Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");
 _Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
+_Static_assert(sizeof(struct abi_taint_key) == 16, "abi_taint_key");
 _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
 _Static_assert(sizeof(struct abi_probe) == 20, "abi_probe");
 _Static_assert(sizeof(struct abi_label) == 40, "abi_label");

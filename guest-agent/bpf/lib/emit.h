@@ -9,10 +9,11 @@ struct report {
 	struct scope *scope;
 	const struct outcome *outcome;
 	struct file *file; /* the object; NULL if there is none */
+	const struct path *dir; /* else: the directory of `name`, or the object if there is no name */
+	struct dentry *name;
 	bool paths;	   /* bpf_d_path may be called in this hook (kernel: sleepable_lsm_hooks) */
 	__u8 hook;
 	__u8 category;
-	__u8 primitive; /* abi_primitive */
 	__u16 errno_value;
 };
 
@@ -90,6 +91,84 @@ static __always_inline void emit_path(char *text, __u32 size, struct path *path,
 	}
 }
 
+/* Bytes of a directory that a name still fits behind. */
+#define MAX_DIRECTORY (ABI_PATH_BYTES - ABI_MAX_NAME - 2)
+
+/* Components that are shown where the kernel renders no path. */
+#define MAX_SHOWN 16
+
+/* A path from the root of its super block, for hooks that may not call bpf_d_path. */
+struct shown {
+	struct abi_event *event;
+	__u64 at; /* address of a dentry */
+	__u64 root;
+	__u32 count;
+	__u32 len; /* of the text */
+	__u64 chain[MAX_SHOWN];
+};
+
+static long climb_shown(__u32 i, void *context)
+{
+	struct shown *w = context;
+
+	if (w->at == w->root || i >= MAX_SHOWN)
+		return 1;
+	w->chain[i] = w->at;
+	w->count = i + 1;
+	w->at = parent_of(w->at);
+	return 0;
+}
+
+static long show_component(__u32 i, void *context)
+{
+	struct shown *w = context;
+	__u32 at = w->count - 1 - i, end = w->len;
+	long len;
+
+	if (at >= MAX_SHOWN || end >= MAX_DIRECTORY)
+		return 1;
+	w->event->path[end] = '/';
+	len = bpf_probe_read_kernel_str(
+		&w->event->path[end + 1], ABI_MAX_NAME + 1,
+		kernel_memory(struct dentry, w->chain[at])->d_name.name);
+	if (len < 1)
+		return 1;
+	w->len = end + len;
+	return 0;
+}
+
+static __noinline int show_name(struct abi_event *e, struct dentry *dentry)
+{
+	struct shown w = { .event = e };
+
+	w.at = address_of(dentry);
+	w.root = (__u64)kernel_memory(struct dentry, w.at)->d_sb->s_root;
+	bpf_loop(MAX_SHOWN, climb_shown, &w, 0);
+	if (w.count)
+		bpf_loop(w.count, show_component, &w, 0);
+	return w.at == w.root ? 0 : -1;
+}
+
+/* The directory as the container names it, then the name. */
+static __noinline int emit_name(struct abi_event *e, const struct path *dir, struct dentry *name)
+{
+	__u64 at = bpf_d_path((struct path *)dir, e->path, MAX_DIRECTORY) - 1;
+
+	/* For the verifier: a comparison that the compiler would make of another value. */
+	asm volatile("" : "+r"(at));
+	if (at >= MAX_DIRECTORY) {
+		e->path[0] = 0;
+		return -1;
+	}
+	if (!name)
+		return 0;
+	if (at > 1) /* below the root */
+		e->path[at++] = '/';
+	bpf_probe_read_kernel_str(&e->path[at], ABI_MAX_NAME + 1,
+				  BPF_CORE_READ(name, d_name.name));
+	return 0;
+}
+
 static __always_inline void emit_paths(struct abi_event *e, struct file *file)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
@@ -114,7 +193,7 @@ static __always_inline void sighting_of(const struct report *r, struct abi_sight
 	struct file *file = r->file;
 	struct inode *inode = file ? BPF_CORE_READ(file, f_inode) : NULL;
 
-	key->rule = decision && decision->rules_len ? decision->rules[0] : 0;
+	key->rule = decision && decision->rules_len ? decision->rules[0] : r->outcome->primitive;
 	key->ino = inode ? BPF_CORE_READ(inode, i_ino) : 0;
 	key->dev = inode ? BPF_CORE_READ(inode, i_sb, s_dev) : 0;
 	key->generation = inode ? BPF_CORE_READ(inode, i_generation) : 0;
@@ -189,7 +268,7 @@ static __always_inline void emit_event(const struct report *r)
 	e->category = r->category;
 	e->errno_value = r->errno_value;
 	e->truncated = 0;
-	e->primitive = r->primitive;
+	e->primitive = r->outcome->primitive;
 	e->rules_len = 0;
 	e->total_rules = 0;
 	emit_rules(e, r->outcome->first);
@@ -198,7 +277,28 @@ static __always_inline void emit_event(const struct report *r)
 	e->exe[0] = e->parent_exe[0] = e->cwd[0] = e->path[0] = 0;
 	if (r->paths)
 		emit_paths(e, r->file);
+	if (r->dir)
+		e->truncated |= emit_name(e, r->dir, r->name) != 0;
+	else if (r->name)
+		e->truncated |= show_name(e, r->name) != 0;
 	bpf_ringbuf_submit(e, 0);
+}
+
+/* Hooks that may call bpf_d_path: sleepable_lsm_hooks in kernel/bpf/bpf_lsm.c. */
+static __always_inline bool has_paths(__u32 hook)
+{
+	switch (hook) {
+	case ABI_FILE_MPROTECT:
+	case ABI_PTRACE_ACCESS_CHECK:
+	case ABI_PTRACE_TRACEME:
+	case ABI_PATH_MKNOD:
+	case ABI_MOVE_MOUNT:
+	case ABI_CAPABLE:
+	case ABI_INODE_COPY_UP:
+		return false;
+	default:
+		return true;
+	}
 }
 
 /* Apart from the hooks: what a report needs of the stack, the walk has used before. */
@@ -209,7 +309,7 @@ static __noinline int report_decision(struct scope *s, struct outcome *out, stru
 		.scope = s,
 		.outcome = out,
 		.file = file,
-		.paths = hook != ABI_FILE_MPROTECT && hook != ABI_PTRACE_ACCESS_CHECK,
+		.paths = has_paths(hook),
 		.hook = hook,
 		.category = category,
 		.errno_value = out->verdict == ABI_BLOCK ? EACCES : 0,
@@ -226,6 +326,40 @@ static __always_inline int conclude(struct scope *s, struct outcome *out, struct
 	return out->verdict < ABI_AUDIT ? 0 : report_decision(s, out, file, hook, category);
 }
 
+/* A decision of an option, without a file. The caller sees what an unprivileged one would see. */
+static __noinline int refuse_privilege(struct scope *s, __u32 primitive, __u32 hook)
+{
+	struct outcome out = {
+		.verdict = ABI_BLOCK,
+		.reason = ABI_HARDENING,
+		.primitive = primitive,
+	};
+	struct report r = {
+		.scope = s,
+		.outcome = &out,
+		.paths = has_paths(hook),
+		.hook = hook,
+		.category = ABI_PROCESS,
+		.errno_value = EPERM,
+	};
+
+	emit_event(&r);
+	return -EPERM;
+}
+
+/* An option refuses this file. */
+static __always_inline int refuse_by(struct scope *s, __u32 primitive, struct file *file,
+				     __u32 hook)
+{
+	struct outcome out = {
+		.verdict = ABI_BLOCK,
+		.reason = ABI_HARDENING,
+		.primitive = primitive,
+	};
+
+	return report_decision(s, &out, file, hook, ABI_PROCESS);
+}
+
 /* Denies a reach for what enforces. The caller sees what the kernel gives to the unprivileged. */
 static __always_inline int defend(struct abi_task *label, __u8 hook)
 {
@@ -234,7 +368,7 @@ static __always_inline int defend(struct abi_task *label, __u8 hook)
 	struct report r = {
 		.scope = &s,
 		.outcome = &out,
-		.paths = hook != ABI_PTRACE_ACCESS_CHECK,
+		.paths = has_paths(hook),
 		.hook = hook,
 		.category = ABI_PROCESS,
 		.errno_value = EPERM,

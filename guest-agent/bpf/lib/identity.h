@@ -1,17 +1,65 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * Objects held by identity: by what the kernel itself calls the inode, not what stat(2) says.
+ * Objects held by identity: by what the kernel itself calls the inode, not what stat(2) says. Where
+ * others than this kernel give numbers to inodes, and give them again, a token of ours stands for the
+ * inode; the agent holds it in memory.
  */
 #ifndef KADAPTER_IDENTITY_H
 #define KADAPTER_IDENTITY_H
 
-static __always_inline void inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
+/* include/uapi/linux/magic.h: file systems whose names change only under rename_lock, and whose
+ * inodes keep their numbers. */
+static __always_inline bool keeps_names(struct inode *inode)
 {
+	switch (inode->i_sb->s_magic) {
+	case 0x01021994: /* tmpfs */
+	case 0x858458f6: /* ramfs */
+	case 0xef53:	 /* ext4 */
+	case 0x58465342: /* xfs */
+	case 0xe0f5e1e2: /* erofs */
+	case 0x794c7630: /* overlay */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static __always_inline bool is_fuse(struct inode *inode)
+{
+	return inode->i_sb->s_magic == 0x65735546;
+}
+
+/* Fails if the inode has no token, hence is nobody's object. */
+static __always_inline int inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
+{
+	__u64 *token;
+
 	key->set = set;
-	key->dev = inode->i_sb->s_dev;
-	key->ino = inode->i_ino;
-	key->generation = inode->i_generation;
 	key->pad = 0;
+	if (keeps_names(inode)) {
+		key->dev = inode->i_sb->s_dev;
+		key->ino = inode->i_ino;
+		key->generation = inode->i_generation;
+		return 0;
+	}
+	token = bpf_inode_storage_get(&tokens, inode, NULL, 0);
+	if (!token)
+		return -1;
+	key->dev = 0;
+	key->ino = *token;
+	key->generation = 0;
+	return 0;
+}
+
+/* Gives the inode a token, if it needs one and has none. Only the agent's thread comes here, so that
+ * the time is never the same twice. */
+static __always_inline int give_token(struct inode *inode)
+{
+	__u64 fresh = bpf_ktime_get_ns();
+
+	if (keeps_names(inode))
+		return 0;
+	return bpf_inode_storage_get(&tokens, inode, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE) ? 0 : -1;
 }
 
 static __noinline __u32 identity_class(const struct abi_set *set, struct inode *inode)
@@ -21,7 +69,8 @@ static __noinline __u32 identity_class(const struct abi_set *set, struct inode *
 
 	if (!(set->flags & ABI_SET_IDENTITY))
 		return 0;
-	inode_key(inode, set->id, &key);
+	if (inode_key(inode, set->id, &key))
+		return 0;
 	class_id = bpf_map_lookup_elem(&inodes, &key);
 	return class_id ? *class_id : 0;
 }

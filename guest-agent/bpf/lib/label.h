@@ -46,22 +46,6 @@ static __always_inline bool has_one_name(struct inode *inode)
 	return (inode->i_mode & S_IFMT) == S_IFDIR || inode->i_nlink == 1;
 }
 
-/* include/uapi/linux/magic.h: file systems whose names change only under rename_lock. */
-static __always_inline bool keeps_names(struct inode *inode)
-{
-	switch (inode->i_sb->s_magic) {
-	case 0x01021994: /* tmpfs */
-	case 0x858458f6: /* ramfs */
-	case 0xef53:	 /* ext4 */
-	case 0x58465342: /* xfs */
-	case 0xe0f5e1e2: /* erofs */
-	case 0x794c7630: /* overlay */
-		return true;
-	default:
-		return false;
-	}
-}
-
 /* A set and a state of all names; never zero. */
 static __always_inline __u64 stamp(__u32 set, __u32 renames)
 {
@@ -85,19 +69,19 @@ static __always_inline bool read_label(struct abi_label *label, const struct abi
 
 /* Whoever comes second leaves it to the first. A link that comes in between is not overlooked: it
  * marks the inode and then takes `settled` back, here that is written and then the mark is read. */
-static __always_inline void write_label(struct inode *inode, __u64 found_at, bool settled,
-					const struct classes *found)
+static __noinline int write_label(struct inode *inode, __u64 found_at, bool settled,
+				  const struct classes *found)
 {
 	struct abi_label *label =
 		bpf_inode_storage_get(&labels, inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	__u32 version;
 
 	if (!label || label->linked)
-		return;
+		return 0;
 	version = *(volatile __u32 *)&label->version;
 	if (version & 1 ||
 	    __sync_val_compare_and_swap(&label->version, version, version + 1) != version)
-		return;
+		return 0;
 	*(volatile __u64 *)&label->settled = 0;
 	barrier();
 	label->period = now();
@@ -110,14 +94,14 @@ static __always_inline void write_label(struct inode *inode, __u64 found_at, boo
 		*(volatile __u64 *)&label->settled = 0;
 	barrier();
 	*(volatile __u32 *)&label->version = version + 2;
+	return 0;
 }
 
 struct attempt {
-	struct dentry *dentry;
+	__u64 dentry; /* its address */
 	struct abi_set *set;
+	__u64 place; /* what find_place said */
 	__u32 renames;
-	__u32 class_id;
-	__u8 walked; /* enum walk_result */
 	__u8 steady; /* no rename came between */
 	__u8 known;  /* the sequence can be read */
 };
@@ -131,12 +115,29 @@ static long try_walk(__u32 i, void *context)
 	a->known = own && own->rename_sequence;
 	if (a->known && read_renames(&a->renames))
 		return 0;
-	a->walked = find_class(a->dentry, a->set, &a->class_id);
+	a->place = find_place(a->dentry, a->set->id, a->set->depth);
 	a->steady = !a->known || (!read_renames(&after) && after == a->renames);
 	return a->steady;
 }
 
-/* Walks until no rename came between; keeps what it found. Returns 0, or -1 if it cannot tell. */
+/* The number of a pointer that the verifier knows as one. */
+static __always_inline __u64 address_of(const void *pointer)
+{
+	const void *copy = pointer;
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &copy);
+	return address;
+}
+
+/* Walks until no rename came between. Returns 0, or -1 if it cannot tell. */
+static __always_inline int walk_steadily(struct attempt *a)
+{
+	bpf_loop(MAX_WALKS, try_walk, a, 0);
+	return !a->steady || walk_result(a->place) == WALK_FAILED ? -1 : 0;
+}
+
+/* Walks, and keeps what it found. Returns 0, or -1 if it cannot tell. */
 static __noinline int find_classes(struct scope *s, struct file *file, struct classes *found)
 {
 	struct inode *inode = file->f_inode;
@@ -144,14 +145,17 @@ static __noinline int find_classes(struct scope *s, struct file *file, struct cl
 
 	if (!s->set || !inode)
 		return -1;
-	a.dentry = BPF_CORE_READ(file, f_path.dentry);
+	a.dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
 	a.set = s->set;
-	bpf_loop(MAX_WALKS, try_walk, &a, 0);
-	if (!a.steady || a.walked == WALK_FAILED)
+	if (walk_steadily(&a))
 		return -1;
-	found->name = a.class_id;
+	/* A share of the host that the container mounted by its tag may hold another pod's files. */
+	if (walk_result(a.place) == WALK_UNKNOWN_SB && is_fuse(inode))
+		return -1;
+	found->name = a.place;
 	found->inode = identity_class(s->set, inode);
-	if (a.known && a.walked != WALK_PATHLESS && has_one_name(inode) && keeps_names(inode))
+	if (a.known && walk_result(a.place) != WALK_PATHLESS && has_one_name(inode) &&
+	    keeps_names(inode))
 		write_label(inode, stamp(s->set->id, a.renames), settles(s->set, found), found);
 	return 0;
 }

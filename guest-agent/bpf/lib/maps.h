@@ -79,6 +79,26 @@ struct {
 	__type(value, __u32);
 } inodes SEC(".maps");
 
+/* inode -> number that stands for it where its own ones can be given to another. Written by
+ * file_open while the agent opens a target, and lost with the inode, which the agent holds. */
+struct {
+	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, __u64);
+} tokens SEC(".maps");
+
+/* inode -> which container has written it. Written by file_open; removed by inode_free_security when
+ * the file is deleted, by the agent when the container is gone. Without room nothing is opened for
+ * writing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ABI_MAX_TAINTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct abi_taint_key);
+	__type(value, __u32);
+} taints SEC(".maps");
+
 /* inode -> what the last walk from it found. Written and read by label.h; lost with the inode. */
 struct {
 	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);

@@ -7,6 +7,8 @@
 
 /* Kernel-internal open flag of execve and of a program's interpreter (include/linux/fs.h). */
 #define FMODE_EXEC 0x20
+/* In f_mode. */
+#define FMODE_WRITE 0x2
 
 /* Whether the file lies on a mount of the kernel's own: a pipe, a socket, a memfd, or the layer
  * behind an overlay's file. No allow rule can name it; what names it through a ruled super block
@@ -19,9 +21,8 @@ static __always_inline bool is_internal(struct file *file)
 	return (long)BPF_CORE_READ(mount, mnt_ns) == -EINVAL;
 }
 
-/* Decides an access to a file by name and identity. Returns 0, or -1 if it could not be decided. */
-static __always_inline int judge(struct scope *s, struct file *file, __u32 category,
-				 struct outcome *out)
+/* Decides an exec by name and identity. Returns 0, or -1 if it could not be decided. */
+static __always_inline int judge_exec(struct scope *s, struct file *file, struct outcome *out)
 {
 	struct classes found = {};
 	struct abi_set *set = s->set;
@@ -29,12 +30,25 @@ static __always_inline int judge(struct scope *s, struct file *file, __u32 categ
 
 	if (!set || current_subject(s, &subject) || classify(s, file, &found))
 		return -1;
-	decide(find_decision(set, found.name, subject, category),
-	       find_decision(set, found.inode, subject, category), unmatched_verdict(set, category),
-	       out);
+	decide(find_decision(set, found.name, subject, ABI_PROCESS),
+	       find_decision(set, found.inode, subject, ABI_PROCESS),
+	       unmatched_verdict(set, ABI_PROCESS), out);
+	return 0;
+}
+
+/* Decides an open by name and identity. Returns 0, or -1 if it could not be decided. */
+static __always_inline int judge_open(struct scope *s, struct file *file, struct outcome *out)
+{
+	struct classes found = {};
+	struct abi_set *set = s->set;
+	bool for_exec = file->f_flags & FMODE_EXEC;
+	__u32 subject = 0;
+
+	if (!set || current_subject(s, &subject) || classify(s, file, &found))
+		return -1;
+	decide_open(set, &found, subject, for_exec, out);
 	/* An exec is the process category's business; a file rule that names the program still holds. */
-	if (category == ABI_FILE && out->reason == ABI_POSTURE && out->verdict > ABI_ALLOW &&
-	    (file->f_flags & FMODE_EXEC || is_internal(file)))
+	if (out->reason == ABI_POSTURE && out->verdict > ABI_ALLOW && (for_exec || is_internal(file)))
 		out->verdict = ABI_ALLOW;
 	return 0;
 }

@@ -38,19 +38,40 @@ static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 c
 	return category == ABI_PROCESS ? set->process_default : set->file_default;
 }
 
+/* Sets that say something about opens. */
+#define ABI_SET_OPENS                                                                              \
+	(ABI_SET_FILE | ABI_SET_TAINT | ABI_SET_NO_POKE | ABI_SET_DENY_EXEC_READS)
+
+/* An open of these classes: what file rules say, and whether what may not be executed may be read.
+ * Apart, for the sake of its callers' stacks. */
+static __noinline int decide_open(const struct abi_set *set, const struct classes *found,
+				  __u32 subject, bool for_exec, struct outcome *out)
+{
+	out->verdict = ABI_NONE;
+	out->reason = 0;
+	out->first = out->second = NULL;
+	out->primitive = 0;
+	if (set->flags & ABI_SET_FILE)
+		decide(find_decision(set, found->name, subject, ABI_FILE),
+		       find_decision(set, found->inode, subject, ABI_FILE),
+		       unmatched_verdict(set, ABI_FILE), out);
+	if (set->flags & ABI_SET_DENY_EXEC_READS && !for_exec && out->verdict != ABI_BLOCK)
+		decide_as_blocked(find_decision(set, found->inode, subject, ABI_PROCESS),
+				  ABI_EXEC_READ, out);
+	return 0;
+}
+
 /* Whether an open of these classes is allowed without a word, whoever opens. Apart, for the sake of
  * its caller's stack. */
 static __noinline bool settles(const struct abi_set *set, const struct classes *found)
 {
 	struct outcome out;
 
-	if (!(set->flags & ABI_SET_FILE))
+	if (!(set->flags & ABI_SET_OPENS))
 		return false;
 	if (set->flags & ABI_SET_SUBJECTS && (found->name || found->inode))
 		return false;
-	decide(find_decision(set, found->name, 0, ABI_FILE),
-	       find_decision(set, found->inode, 0, ABI_FILE), unmatched_verdict(set, ABI_FILE),
-	       &out);
+	decide_open(set, found, 0, false, &out);
 	return out.verdict <= ABI_ALLOW;
 }
 

@@ -15,14 +15,16 @@ static __always_inline bool is_settled(struct file *file)
 	__u32 renames;
 	__u64 settled;
 
-	if (!task || task->pending || file->f_flags & FMODE_EXEC || !inode)
+	if (!task || task->pending || task->copying || file->f_flags & FMODE_EXEC || !inode)
 		return false;
 	s.slot = task->slot;
 	s.container = task->container;
 	if (find_set(&s) != IN_SCOPE)
 		return false;
-	if (!(s.set->flags & ABI_SET_FILE))
+	if (!(s.set->flags & ABI_SET_OPENS))
 		return true;
+	if (s.set->flags & ABI_SET_TAINT && file->f_mode & FMODE_WRITE)
+		return false;
 	label = bpf_inode_storage_get(&labels, inode, NULL, 0);
 	/* The period before the stamp: they are written in the other order. */
 	if (!label || *(volatile __u32 *)&label->period != now())

@@ -56,10 +56,15 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct file_system_type {
+	const char *name;
+};
+
 struct super_block {
 	__u32 s_dev;
 	unsigned long s_magic;
 	unsigned long s_flags;
+	struct file_system_type *s_type;
 	struct dentry *s_root;
 };
 
@@ -94,6 +99,7 @@ struct path {
 
 struct file {
 	unsigned int f_flags;
+	unsigned int f_mode;
 	struct path f_path;
 	struct inode *f_inode;
 };
@@ -104,6 +110,8 @@ struct linux_binprm {
 };
 
 struct vm_area_struct {
+	unsigned long vm_flags;
+	struct anon_vma *anon_vma;
 	struct file *vm_file;
 };
 
@@ -163,6 +171,8 @@ struct task_struct {
 };
 
 union bpf_attr;
+struct cred;
+struct user_namespace;
 
 #pragma clang attribute pop
 

@@ -69,52 +69,33 @@ static long climb_again(__u32 i, void *context)
 	return 0;
 }
 
-struct long_name {
-	struct sip sip;
-	const unsigned char *text;
-	__u8 failed;
-};
-
-static long hash_block(__u32 i, void *context)
+/* Hash of a place and the name of a dentry below it; 0 = it cannot be read. Global, as find_place. */
+__noinline __u64 hash_below(__u64 place, __u64 address)
 {
-	struct long_name *n = context;
-	__u64 block[NAME_BLOCK / 8];
-
-	if (bpf_probe_read_kernel(block, sizeof(block), n->text + i * NAME_BLOCK)) {
-		n->failed = 1;
-		return 1;
-	}
-	for (int word = 0; word < NAME_BLOCK / 8; word++)
-		sip_word(&n->sip, block[word]);
-	return 0;
-}
-
-/* What is before the name's last block; apart, so that the state of the others stays in registers. */
-static __always_inline int hash_blocks(struct sip *sip, const unsigned char *text, __u32 len)
-{
-	struct long_name n = { .sip = *sip, .text = text };
-
-	bpf_loop(len / NAME_BLOCK, hash_block, &n, 0);
-	*sip = n.sip;
-	return n.failed ? -1 : 0;
-}
-
-/* Hash of a place and a name below it. */
-static __always_inline int step_into(__u64 *place, const __u64 *key, struct dentry *dentry)
-{
+	struct dentry *dentry = kernel_memory(struct dentry, address);
 	const unsigned char *text = dentry->d_name.name;
 	__u32 len = dentry->d_name.len, left = len & (NAME_BLOCK - 1);
 	__u64 block[NAME_BLOCK / 8] = {}, rest = 0;
+	__u32 zero = 0;
+	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
 	struct sip sip;
 
-	if (len > ABI_MAX_NAME)
-		return -1;
+	if (!own || len > ABI_MAX_NAME)
+		return 0;
+	sip_start(&sip, own->hash_key);
+	sip_word(&sip, place);
+	for (__u32 at = 0; at + NAME_BLOCK <= ABI_MAX_NAME; at += NAME_BLOCK) {
+		if (at + NAME_BLOCK > len)
+			break;
+		if (bpf_probe_read_kernel(block, sizeof(block), text + at))
+			return 0;
+		for (int word = 0; word < NAME_BLOCK / 8; word++)
+			sip_word(&sip, block[word]);
+	}
+	/* What was read before lies behind the rest. */
+	__builtin_memset(block, 0, sizeof(block));
 	if (bpf_probe_read_kernel(block, left, text + (len - left)))
-		return -1;
-	sip_start(&sip, key);
-	sip_word(&sip, *place);
-	if (len >= NAME_BLOCK && hash_blocks(&sip, text, len))
-		return -1;
+		return 0;
 	for (int word = 0; word < NAME_BLOCK / 8; word++) {
 		rest = block[word];
 		if (left < 8)
@@ -122,8 +103,7 @@ static __always_inline int step_into(__u64 *place, const __u64 *key, struct dent
 		sip_word(&sip, rest);
 		left -= 8;
 	}
-	*place = sip_finish(&sip, rest, len + sizeof(*place));
-	return 0;
+	return sip_finish(&sip, rest, len + sizeof(place));
 }
 
 static long step_down(__u32 i, void *context)
@@ -138,7 +118,8 @@ static long step_down(__u32 i, void *context)
 		return 1;
 	}
 	dentry = w->chain[(w->depth - 1 - component) & (ABI_CHUNK - 1)];
-	if (step_into(&w->place, w->settings->hash_key, kernel_memory(struct dentry, dentry))) {
+	w->place = hash_below(w->place, dentry);
+	if (!w->place) {
 		w->failed = 1;
 		return 1;
 	}
@@ -168,7 +149,7 @@ static long walk_chunk(__u32 i, void *context)
 
 /*
  * Class of the place of a dentry in a set whose deepest node lies at `depth`; 0 = no rule. Upper
- * half: enum walk_result. A global function with numbers for arguments: the verifier looks at it
+ * half: enum walk_result, and from bit 8 the flags of the place's own node. A global function with numbers for arguments: the verifier looks at it
  * once, not at each of its calls.
  */
 __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
@@ -199,8 +180,18 @@ __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 	if (w.failed || !w.done)
 		return (__u64)WALK_FAILED << 32;
 	if (w.found == w.depth)
-		return w.node.exact;
+		return (__u64)w.node.flags << 40 | w.node.exact;
 	return w.found + 1 == w.depth ? w.node.child : w.node.deep;
+}
+
+static __always_inline __u8 walk_result(__u64 place)
+{
+	return place >> 32;
+}
+
+static __always_inline __u32 node_flags(__u64 place)
+{
+	return place >> 40;
 }
 
 static __always_inline int find_class(struct dentry *dentry, const struct abi_set *set,
@@ -209,7 +200,20 @@ static __always_inline int find_class(struct dentry *dentry, const struct abi_se
 	__u64 place = find_place((__u64)dentry, set->id, set->depth);
 
 	*class_id = place;
-	return place >> 32;
+	return walk_result(place);
+}
+
+/* Whether the container had a mount of this super block when its rules were applied. */
+static __noinline bool is_known_sb(const struct abi_set *set, struct super_block *sb)
+{
+	__u32 zero = 0;
+	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
+	__u64 place;
+
+	if (!own)
+		return false;
+	place = hash_root(own->hash_key, set->id, sb->s_dev);
+	return bpf_map_lookup_elem(&nodes, &place) != NULL;
 }
 
 #endif

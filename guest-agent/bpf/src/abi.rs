@@ -9,6 +9,7 @@ pub const MAX_NODES: u32 = 2_097_152;
 pub const MAX_DECISIONS: u32 = 1_048_576;
 pub const MAX_SUBJECTS: u32 = 262_144;
 pub const MAX_INODES: u32 = 262_144;
+pub const MAX_TAINTS: u32 = 262_144;
 pub const MAX_DEPTH: usize = 128;
 pub const MAX_RULES: usize = 8;
 pub const RECORD_BYTES: usize = 4092;
@@ -34,7 +35,7 @@ pub const REASON_SELF_PROTECTION: u8 = 5;
 pub const REASON_HARDENING: u8 = 6;
 
 /// Kernel names of the hooks, at their `enum abi_hook` number.
-pub const HOOKS: [&str; 9] = [
+pub const HOOKS: [&str; 26] = [
     "",
     "bprm_check_security",
     "file_open",
@@ -44,12 +45,44 @@ pub const HOOKS: [&str; 9] = [
     "bpf",
     "task_alloc",
     "socket_create",
+    "path_rename",
+    "path_link",
+    "path_unlink",
+    "path_rmdir",
+    "path_mknod",
+    "path_mkdir",
+    "path_symlink",
+    "path_truncate",
+    "sb_mount",
+    "move_mount",
+    "sb_kern_mount",
+    "capable",
+    "userns_create",
+    "ptrace_traceme",
+    "inode_copy_up",
+    "path_chmod",
+    "path_chown",
 ];
 
 pub const SET_PROCESS: u32 = 1 << 0;
 pub const SET_FILE: u32 = 1 << 1;
 pub const SET_IDENTITY: u32 = 1 << 2;
 pub const SET_SUBJECTS: u32 = 1 << 3;
+pub const SET_BLOCKS: u32 = 1 << 4;
+pub const SET_TAINT: u32 = 1 << 8;
+pub const SET_NO_UNLINKED_EXEC: u32 = 1 << 9;
+pub const SET_NO_ANONYMOUS_EXEC: u32 = 1 << 10;
+pub const SET_NO_EXECMOD: u32 = 1 << 11;
+pub const SET_NO_POKE: u32 = 1 << 12;
+pub const SET_NO_NEW_MOUNTS: u32 = 1 << 13;
+pub const SET_NO_USER_NAMESPACES: u32 = 1 << 14;
+pub const SET_KNOWN_FILE_SYSTEMS: u32 = 1 << 15;
+pub const SET_GUARD_OBJECTS: u32 = 1 << 16;
+pub const SET_GUARD_ANCESTORS: u32 = 1 << 17;
+pub const SET_DENY_EXEC_READS: u32 = 1 << 18;
+
+pub const NODE_ABOVE_BLOCK: u32 = 1 << 0;
+pub const NODE_NAMES_ONLY: u32 = 1 << 1;
 
 pub const SLOT_EXEMPT: u32 = u32::MAX;
 
@@ -69,6 +102,9 @@ pub struct Task {
     pub subject: u32,
     pub subject_set: u32,
     pub pending: u32,
+    pub copying: u32,
+    pub copy_set: u32,
+    pub copy_class: u32,
 }
 
 #[repr(C)]
@@ -97,6 +133,7 @@ pub struct Node {
     pub child: u32,
     pub deep: u32,
     pub set: u32,
+    pub flags: u32,
 }
 
 #[repr(C)]
@@ -128,6 +165,14 @@ pub struct InodeKey {
     pub ino: u64,
     pub generation: u32,
     pub pad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TaintKey {
+    pub ino: u64,
+    pub dev: u32,
+    pub generation: u32,
 }
 
 #[repr(C)]
@@ -246,6 +291,7 @@ mod pod {
         DecisionKey,
         Decision,
         InodeKey,
+        TaintKey,
         SubjectKey,
         Probe,
         Settings

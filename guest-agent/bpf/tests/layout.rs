@@ -42,13 +42,14 @@ macro_rules! layouts {
 }
 
 layouts! {
-    Task = "abi_task" { slot, container, subject, subject_set, pending }
+    Task = "abi_task" { slot, container, subject, subject_set, pending, copying, copy_set, copy_class }
     Slot = "abi_slot" { container, set }
     Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad }
-    Node = "abi_node" { exact, child, deep, set }
+    Node = "abi_node" { exact, child, deep, set, flags }
     DecisionKey = "abi_decision_key" { set, class_id, subject, category }
     Decision = "abi_decision" { rank, verdict, rules_len, pad, rules, total_rules, pad2 }
     InodeKey = "abi_inode_key" { set, dev, ino, generation, pad }
+    TaintKey = "abi_taint_key" { ino, dev, generation }
     SubjectKey = "abi_subject_key" { set, class_id }
     Label = "abi_label" { stamp, settled, version, period, name_class, inode_class, linked, pad }
     Probe = "abi_probe" { thread, set, class_id, seen, failed }
@@ -90,6 +91,7 @@ fn bounds_and_numbers_are_those_of_the_header() {
         ("ABI_MAX_DECISIONS", u64::from(abi::MAX_DECISIONS)),
         ("ABI_MAX_SUBJECTS", u64::from(abi::MAX_SUBJECTS)),
         ("ABI_MAX_INODES", u64::from(abi::MAX_INODES)),
+        ("ABI_MAX_TAINTS", u64::from(abi::MAX_TAINTS)),
         ("ABI_MAX_DEPTH", abi::MAX_DEPTH as u64),
         ("ABI_MAX_RULES", abi::MAX_RULES as u64),
         ("ABI_RECORD_BYTES", abi::RECORD_BYTES as u64),

@@ -26,13 +26,14 @@ struct Table {
     part: u64,
 }
 
-const PARTS: u64 = 14;
+const PARTS: u64 = 16;
 
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     Table { name: "nodes", most: abi::MAX_NODES, part: 8 },
     Table { name: "decisions", most: abi::MAX_DECISIONS, part: 4 },
     Table { name: "subjects", most: abi::MAX_SUBJECTS, part: 1 },
     Table { name: "inodes", most: abi::MAX_INODES, part: 1 },
+    Table { name: "taints", most: abi::MAX_TAINTS, part: 2 },
 ];
 
 /// Names of the tables, and how many entries each may have in this guest.
@@ -63,9 +64,9 @@ mod tests {
 
     #[test]
     fn tables_grow_with_the_memory_up_to_what_the_largest_rule_sets_need() {
-        assert_eq!(entries(0), [4096; 4]);
-        assert_eq!(entries(1024 * MIB), [262_144, 131_072, 32_768, 32_768]);
-        let largest = [abi::MAX_NODES, abi::MAX_DECISIONS, abi::MAX_SUBJECTS, abi::MAX_INODES];
+        assert_eq!(entries(0), [4096; 5]);
+        assert_eq!(entries(1024 * MIB), [262_144, 131_072, 32_768, 32_768, 65_536]);
+        let largest = TABLES.map(|table| table.most);
         assert_eq!(entries(64 * 1024 * MIB), largest);
         assert_eq!(entries(u64::MAX), largest);
     }

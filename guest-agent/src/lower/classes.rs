@@ -67,7 +67,7 @@ impl Classes {
             exact: self.intern(exact),
             child: self.intern(child),
             deep: self.intern(deep),
-            set: 0,
+            ..abi::Node::default()
         }
     }
 

@@ -5,10 +5,12 @@
 //! (s_dev, path in that super block) by the container's mounts. One place may have several names
 //! in the container (bind mounts), and a rule on any of them speaks of it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use guest_bpf::abi;
-use policy_model::{Object, RulePath, RuleSet, Source};
+use policy_model::{
+    Action, Category, Directory, Match, Object, PathObject, Rule, RulePath, RuleSet, Source,
+};
 
 use super::{LowerError, MAX_PLACES};
 use crate::containers::Mount;
@@ -24,6 +26,8 @@ pub struct Place {
     pub name: String,
     /// Components below the root.
     pub depth: usize,
+    /// `abi::NODE_*`: which Block rules have their object here or below.
+    pub flags: u32,
 }
 
 /// All places of a rule set, parents before their children.
@@ -44,9 +48,17 @@ impl<'a> Places<'a> {
             places.insert(mount.dev, &mount.root)?;
         }
         for path in paths_of(rules) {
-            let mount = places.mount_of(path).ok_or_else(|| LowerError::NoMount(path.clone()))?;
-            let inside = join(&mount.root, path.below(&mount.point).unwrap_or_default());
-            places.insert(mount.dev, &inside)?;
+            places.insert_name(path)?;
+        }
+        let held = held_files(rules);
+        for rule in rules.rules().iter().filter(|rule| rule.action == Action::Block) {
+            match &rule.object {
+                Object::Path(PathObject { path, .. }) => {
+                    places.mark(path, !held.contains(&(rule.category, path)))?;
+                }
+                Object::Directory(Directory { path, .. }) => places.mark(path, true)?,
+                _ => {}
+            }
         }
         Ok(places)
     }
@@ -67,6 +79,39 @@ impl<'a> Places<'a> {
             let names = path.map(|(dev, path)| self.names_of(dev, path)).unwrap_or_default();
             (place, names)
         })
+    }
+
+    /// Says of a Block rule's object, and of every directory that the container goes through to it,
+    /// what renaming or covering them would do.
+    fn mark(&mut self, path: &RulePath, by_name_alone: bool) -> Result<(), LowerError> {
+        let names = if by_name_alone { abi::NODE_NAMES_ONLY } else { 0 };
+        let at = self.insert_name(path)?;
+        self.add_flags(at, names);
+        let above = names | abi::NODE_ABOVE_BLOCK;
+        let mut next = path.parent();
+        while let Some(directory) = next {
+            let at = self.insert_name(&directory)?;
+            if !self.add_flags(at, above) {
+                break; // those above were marked with it
+            }
+            next = directory.parent();
+        }
+        Ok(())
+    }
+
+    /// Whether this changed anything.
+    fn add_flags(&mut self, at: usize, flags: u32) -> bool {
+        let Some(place) = self.places.get_mut(at) else { return false };
+        let changes = place.flags & flags != flags;
+        place.flags |= flags;
+        changes
+    }
+
+    /// The place that the container knows under this name.
+    fn insert_name(&mut self, path: &RulePath) -> Result<usize, LowerError> {
+        let mount = self.mount_of(path).ok_or_else(|| LowerError::NoMount(path.clone()))?;
+        let inside = join(&mount.root, path.below(&mount.point).unwrap_or_default());
+        self.insert(mount.dev, &inside)
     }
 
     /// The mount that is seen at this path: of those at or above it the last one made.
@@ -103,7 +148,7 @@ impl<'a> Places<'a> {
         let depth = parent.and_then(|at| self.places.get(at)).map_or(0, |above| above.depth + 1);
         self.check_room(path, depth)?;
         let at = self.places.len();
-        self.places.push(Place { parent, dev, name: name.to_owned(), depth });
+        self.places.push(Place { parent, dev, name: name.to_owned(), depth, flags: 0 });
         self.index.insert(key, at);
         Ok(at)
     }
@@ -121,6 +166,19 @@ impl<'a> Places<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Files that Block rules hold by identity: renaming what is above them frees nothing.
+fn held_files(rules: &RuleSet) -> HashSet<(Category, &RulePath)> {
+    let held = |rule: &'_ Rule| rule.action == Action::Block;
+    let files =
+        rules.rules().iter().filter(|rule| held(rule)).filter_map(|rule| match &rule.object {
+            Object::Path(PathObject { path, matching: Match::Identity }) => {
+                Some((rule.category, path))
+            }
+            _ => None,
+        });
+    files.collect()
 }
 
 fn paths_of(rules: &RuleSet) -> impl Iterator<Item = &RulePath> {

@@ -2,8 +2,8 @@
 //! The plan, looked up as the kernel does it, decides as the reference does.
 
 use policy_model::{
-    Access, Action, Category, Directory, Generation, Match, Object, Options, PathObject, Reason,
-    Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
+    Access, Action, Category, Directory, Generation, Match, NameGuard, Object, Options, PathObject,
+    Reason, Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
     arbitrary::{any_access, supported_rule_set},
     eval::{Decision, eval},
 };
@@ -236,10 +236,10 @@ fn what_is_not_enforced_is_refused() {
     let unsupported = Rule { owner_only: true, ..block_exec(1, "/a", Match::Name) };
     let error = lower(&set(vec![unsupported]), &mounts).unwrap_err();
     assert!(error.to_string().contains("rule.owner-only"), "{error}");
-    let mut taint = set(Vec::new());
-    taint.options.taint = true;
-    let error = lower(&taint, &mounts).unwrap_err();
-    assert!(error.to_string().contains("option.taint"), "{error}");
+    let mut revoke = set(Vec::new());
+    revoke.options.revoke = Revoke::OnChange;
+    let error = lower(&revoke, &mounts).unwrap_err();
+    assert!(error.to_string().contains("option.revoke"), "{error}");
     let error = lower(&set(vec![block_exec(1, "/a", Match::Name)]), &[]).unwrap_err();
     assert!(matches!(error, LowerError::NoMount(_)), "{error}");
 }
@@ -263,4 +263,79 @@ fn a_source_is_known_by_every_place_that_its_directory_covers() {
     let by = |exe| Access { exe: Some(exe), ..exec(&tool) };
     assert_eq!(Kernel(&plan).decide(&by(&inside), 1).verdict, Verdict::Block);
     assert_eq!(Kernel(&plan).decide(&by(&outside), 1).verdict, Verdict::Allow);
+}
+
+/// Flags of a place of the container's root.
+fn flags_at(plan: &Plan, text: &str) -> u32 {
+    let places = &plan.places;
+    let found = path(text).components().fold(0, |parent, name| {
+        let is_child = |planned: &PlannedPlace| {
+            planned.place.parent == Some(parent) && planned.place.name == name
+        };
+        places.iter().position(is_child).unwrap()
+    });
+    places[found].node.flags
+}
+
+#[test]
+fn what_lies_above_a_block_rule_is_marked() {
+    let rules = vec![
+        block_exec(1, "/usr/bin/apt", Match::Name),
+        block_exec(2, "/usr/bin/apt", Match::Identity),
+        block_exec(3, "/opt/tool", Match::Name),
+        Rule { action: Action::Allow, ..block_exec(4, "/srv/tool", Match::Name) },
+    ];
+    let plan = lower(&set(rules), &[mount(1, "/", "/")]).unwrap();
+    assert_eq!(flags_at(&plan, "/usr/bin/apt"), 0);
+    assert_eq!(flags_at(&plan, "/usr/bin"), abi::NODE_ABOVE_BLOCK);
+    assert_eq!(flags_at(&plan, "/opt/tool"), abi::NODE_NAMES_ONLY);
+    assert_eq!(flags_at(&plan, "/opt"), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);
+    assert_eq!(flags_at(&plan, "/srv"), 0);
+    assert_eq!(flags_at(&plan, "/"), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);
+}
+
+#[test]
+fn a_blocked_directory_is_known_by_its_name_alone() {
+    let directory = Directory { path: path("/run/secrets"), recursive: true, atomic_volume: false };
+    let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
+    let plan = lower(&set(vec![rule]), &[mount(1, "/", "/")]).unwrap();
+    assert_eq!(flags_at(&plan, "/run/secrets"), abi::NODE_NAMES_ONLY);
+    assert_eq!(flags_at(&plan, "/run"), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);
+}
+
+#[test]
+fn what_a_volume_is_mounted_below_is_marked_for_the_volumes_rules() {
+    let mounts = [mount(1, "/", "/"), mount(2, "/", "/srv/data")];
+    let plan = lower(&set(vec![block_exec(1, "/srv/data/tool", Match::Name)]), &mounts).unwrap();
+    let marked = |dev, name: &str| {
+        let is_meant =
+            |planned: &&PlannedPlace| planned.place.dev == dev && planned.place.name == name;
+        plan.places.iter().find(is_meant).unwrap().node.flags & abi::NODE_ABOVE_BLOCK != 0
+    };
+    assert!(marked(1, "srv") && marked(1, "") && marked(2, ""));
+    assert!(!marked(2, "tool"));
+}
+
+#[test]
+fn each_option_is_a_bit_of_its_own() {
+    let mut all = set(Vec::new());
+    all.options = Options {
+        taint: true,
+        no_unlinked_exec: true,
+        no_anonymous_exec: true,
+        no_execmod: true,
+        no_poke: true,
+        no_new_mounts: true,
+        no_user_namespaces: true,
+        known_file_systems_only: true,
+        name_guard: NameGuard::Ancestors,
+        deny_reads_of_exec_blocked: true,
+        revoke: Revoke::Never,
+    };
+    let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
+    assert_eq!(plan.flags.count_ones() as usize, OPTIONS.len() + 1);
+    all.options.name_guard = NameGuard::Object;
+    let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
+    assert_eq!(plan.flags & abi::SET_GUARD_ANCESTORS, 0);
+    assert_ne!(plan.flags & abi::SET_GUARD_OBJECTS, 0);
 }

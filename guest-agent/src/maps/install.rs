@@ -10,7 +10,10 @@ use aya::maps::MapError;
 use guest_bpf::{abi, hash};
 
 use super::{Maps, MapsError, Residue, Slot, failed, identity::Held, ignore_absent, task};
-use crate::lower::{JudgedClass, Plan};
+use crate::{
+    loader::LoadError,
+    lower::{JudgedClass, Plan},
+};
 
 /// Refuses to replace: a key that is there already is a collision of hashes.
 const BPF_NOEXIST: u64 = 1;
@@ -25,6 +28,9 @@ pub enum InstallError {
     /// A table could not be written.
     #[error(transparent)]
     Maps(#[from] MapsError),
+    /// A program that the set needs is not attached.
+    #[error("a program that the rule set needs cannot be loaded")]
+    Programs(#[from] LoadError),
     /// The kernel could not record a file that is to be held by identity.
     #[error("the identity of `{path}` could not be recorded: {reason}")]
     Identity {
@@ -73,6 +79,7 @@ impl Maps {
         root: &OwnedFd,
     ) -> Result<Vec<Residue>, InstallError> {
         self.check_registered(slot)?;
+        self.rare.ensure(plan.flags)?;
         for _ in 0..MAX_TRIES {
             let mut next = Installed { set: self.next_set(slot), ..Installed::none(slot) };
             match self.write(&mut next, plan, root) {

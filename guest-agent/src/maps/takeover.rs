@@ -37,7 +37,7 @@ impl Maps {
     /// # Errors
     /// If a table is missing or cannot be read; nothing that is in force is touched then.
     pub(crate) fn take_over(pins: &Path) -> Result<Self, MapsError> {
-        let mut maps = Self::open(&mut |name| pinned(pins, name))?;
+        let mut maps = Self::open(&mut |name| pinned(pins, name), pins)?;
         let settings = maps.settings.get(&0, 0).map_err(failed("reading the settings"))?;
         maps.hash_key = HashKey(settings.hash_key);
         maps.find_slots()?;

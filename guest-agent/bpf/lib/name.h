@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Changes of names: made, removed, moved, given to another file. File rules hold for whoever changes
+ * the name as for whoever opens the file. Guards keep programs that are blocked where their rules
+ * find them.
+ */
+#ifndef KADAPTER_NAME_H
+#define KADAPTER_NAME_H
+
+#define ABI_SET_GUARDS (ABI_SET_GUARD_OBJECTS | ABI_SET_GUARD_ANCESTORS)
+
+/* One name. */
+struct change {
+	const struct path *path; /* of the name, or of its directory; NULL where the hook knows none */
+	struct dentry *name;
+	struct dentry *shown; /* the name behind `path`, if that is the directory, or for want of it */
+	__u32 hook;
+	__u32 guarded; /* the change takes the name away, or gives the file another one */
+};
+
+static __noinline int report_change(struct scope *s, struct outcome *out, const struct change *c,
+				    __u32 hook, __u32 category)
+{
+	struct report r = {
+		.scope = s,
+		.outcome = out,
+		.dir = c->path,
+		.name = c->shown,
+		.paths = has_paths(hook),
+		.hook = hook,
+		.category = category,
+		.errno_value = out->verdict == ABI_BLOCK ? EACCES : 0,
+	};
+
+	emit_event(&r);
+	return out->verdict == ABI_BLOCK ? -EACCES : 0;
+}
+
+/* What is known of a name, and of the file that has it. */
+static __noinline int find_name(struct scope *s, struct dentry *name, struct classes *found,
+				__u32 *flags)
+{
+	struct attempt a = { .dentry = address_of(name) };
+	struct inode *inode;
+
+	a.set = s->set;
+	if (!a.set || walk_steadily(&a))
+		return -1;
+	found->name = a.place;
+	*flags = node_flags(a.place);
+	inode = name->d_inode;
+	found->inode = inode ? identity_class(s->set, inode) : 0;
+	return 0;
+}
+
+/* Whether a guard keeps the name, and the rule that it does so for, if one names this file. */
+static __noinline int guard_name(struct scope *s, const struct classes *found, __u32 flags,
+				 __u32 subject, struct outcome *out)
+{
+	const struct abi_set *set = s->set;
+
+	if (!set || !(set->flags & ABI_SET_GUARDS))
+		return 0;
+	decide_as_blocked(find_decision(set, found->name, subject, ABI_PROCESS), ABI_NAME_GUARD,
+			  out);
+	decide_as_blocked(find_decision(set, found->inode, subject, ABI_PROCESS), ABI_NAME_GUARD,
+			  out);
+	if (out->verdict == ABI_BLOCK)
+		return 0;
+	if (!(flags & ABI_NODE_NAMES_ONLY) &&
+	    !(set->flags & ABI_SET_GUARD_ANCESTORS && flags & ABI_NODE_ABOVE_BLOCK))
+		return 0;
+	out->verdict = ABI_BLOCK;
+	out->reason = ABI_HARDENING;
+	out->primitive = ABI_NAME_GUARD;
+	return 0;
+}
+
+/* Decides about one name. */
+static __noinline int change_name(struct scope *s, const struct change *c)
+{
+	struct classes found = {};
+	struct outcome out = {};
+	__u32 flags = 0, subject = 0;
+	__u32 hook = c->hook;
+
+	if (!s->set)
+		return -EACCES;
+	if (current_subject(s, &subject) || find_name(s, c->name, &found, &flags))
+		return refuse(s, NULL, hook, ABI_FILE);
+	if (c->guarded) {
+		guard_name(s, &found, flags, subject, &out);
+		if (out.verdict == ABI_BLOCK)
+			return report_change(s, &out, c, hook, ABI_PROCESS);
+	}
+	if (!(s->set->flags & ABI_SET_FILE))
+		return 0;
+	decide_open(s->set, &found, subject, true, &out);
+	if (out.verdict < ABI_AUDIT)
+		return 0;
+	return report_change(s, &out, c, hook, ABI_FILE);
+}
+
+/* Whether the current task's changes of names are anybody's business. */
+static __always_inline int enter_for_names(struct scope *s, bool guarded)
+{
+	int scope = enter(s, is_unlabelled() ? NULL : own_label());
+
+	if (scope != IN_SCOPE)
+		return scope;
+	if (s->set->flags & ABI_SET_FILE || (guarded && s->set->flags & ABI_SET_GUARDS))
+		return IN_SCOPE;
+	return OUT_OF_SCOPE;
+}
+
+/* For hooks on one name. */
+static __always_inline int change_one(const struct path *dir, struct dentry *name, __u32 hook)
+{
+	struct change c = { .path = dir, .name = name, .shown = name, .hook = hook };
+	struct scope s;
+	int scope = enter_for_names(&s, false);
+
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, NULL, hook, ABI_FILE);
+	return change_name(&s, &c);
+}
+
+/* For hooks on a file by its path. */
+static __always_inline int change_file(const struct path *path, __u32 hook)
+{
+	struct change c = { .path = path, .name = path->dentry, .hook = hook };
+	struct scope s;
+	int scope = enter_for_names(&s, false);
+
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, NULL, hook, ABI_FILE);
+	return change_name(&s, &c);
+}
+
+#endif

@@ -22,9 +22,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("guest-agent", &["kadapter-proto", "policy-model", "session-tls", "guest-bpf"]),
     // tests, on which nothing else may depend
     ("guest-init", &[]),
+    ("attacks", &[]),
     (
         "e2e",
-        &["kadapter-proto", "policy-model", "session-tls", "kubesmith", "guest-bpf", "guest-init"],
+        &[
+            "kadapter-proto",
+            "policy-model",
+            "session-tls",
+            "kubesmith",
+            "guest-bpf",
+            "guest-init",
+            "attacks",
+        ],
     ),
     (
         "fuzz",

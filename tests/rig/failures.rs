@@ -8,7 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::vm::{GuestFile, Vm, VmConfig};
+use e2e::rootfs::debian_share;
+use e2e::vm::{GuestFile, Vm, VmConfig, missing_for_share};
+
+use crate::virtiofs::backing_files;
 
 #[test]
 fn an_init_that_stays_silent_fails_the_boot_with_the_consoles_end() {
@@ -69,7 +72,8 @@ fn nothing_is_left_when_the_process_that_started_a_vm_is_killed() {
     let hvsock = lines.filter_map(|line| Some(line.split_once(HVSOCK)?.1.to_owned())).next();
     let hvsock = hvsock.expect("the child boots a VM");
     let scratch = Path::new(&hvsock).parent().unwrap().to_str().unwrap();
-    assert_eq!(processes_that_name(scratch).len(), 2, "QEMU and the vsock device");
+    let count = if missing_for_share().is_some() { 2 } else { 3 };
+    assert_eq!(processes_that_name(scratch).len(), count, "QEMU, the vsock device, virtiofsd");
 
     child.kill().unwrap();
     child.wait().unwrap();
@@ -81,6 +85,10 @@ fn nothing_is_left_when_the_process_that_started_a_vm_is_killed() {
     // The next VM removes what a killed process could not.
     drop(Vm::boot(&VmConfig::new("rig-after-kill")).unwrap());
     assert!(!Path::new(scratch).exists());
+    assert!(
+        !backing_files().unwrap().iter().any(|file| file.starts_with(scratch)),
+        "a loop device is left"
+    );
 }
 
 const HVSOCK: &str = "hvsock=";
@@ -89,7 +97,8 @@ const HVSOCK: &str = "hvsock=";
 #[test]
 #[ignore = "started by another test"]
 fn child_that_boots_and_waits() {
-    let vm = Vm::boot(&VmConfig::new("rig-killed")).unwrap();
+    let share = missing_for_share().is_none().then(|| debian_share().unwrap());
+    let vm = Vm::boot(&VmConfig { share, ..VmConfig::new("rig-killed") }).unwrap();
     println!("{HVSOCK}{}", vm.hvsock().display());
     // Until the parent closes it, should it fail before it kills.
     let _ = std::io::stdin().read(&mut [0]);

@@ -4,3 +4,4 @@
 mod containers;
 mod failures;
 mod machine;
+mod virtiofs;

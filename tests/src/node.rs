@@ -25,7 +25,7 @@ pub use lines::Lines;
 use reboot::ADDRESS;
 
 use crate::{
-    rootfs::{Container, Hook, HookPoint, Rootfs, debian_disks},
+    rootfs::{Container, Hook, HookPoint, Rootfs, debian_disks, debian_share},
     vm::{
         GuestFile, KernelChoice, Spawn, Vm, VmConfig, host_program,
         process::{TiedProcess, tied},
@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub memory_mib: u32,
     /// Whether the guest has the disks of Debian containers.
     pub debian: bool,
+    /// Whether the guest has the share of Debian containers on virtio-fs.
+    pub virtiofs: bool,
     /// Added to the kernel's command line.
     pub cmdline: Vec<String>,
     /// Added to the agent's command line.
@@ -97,6 +99,7 @@ impl NodeConfig {
             kernel: KernelChoice::Auto,
             memory_mib: 1024,
             debian: false,
+            virtiofs: false,
             cmdline: Vec::new(),
             agent_args: Vec::new(),
             relay_args: Vec::new(),
@@ -107,6 +110,13 @@ impl NodeConfig {
     #[must_use]
     pub fn debian(mut self) -> Self {
         self.debian = true;
+        self
+    }
+
+    /// Containers on virtio-fs too.
+    #[must_use]
+    pub fn virtiofs(mut self) -> Self {
+        self.virtiofs = true;
         self
     }
 }
@@ -363,6 +373,7 @@ fn boot(config: &NodeConfig, pin: &str) -> Result<Vm> {
         cmdline,
         files: vec![GuestFile::program(AGENT, agent)],
         disks: if config.debian { debian_disks()? } else { Vec::new() },
+        share: config.virtiofs.then(debian_share).transpose()?,
         memory_mib: config.memory_mib,
         ..VmConfig::new(&config.name)
     })

@@ -78,6 +78,12 @@ const BOOT: &[Need] = &[
     need(Program("mke2fs"), "e2fsprogs"),
     need(Program("depmod"), "kmod"),
     need(Program("xz"), "xz-utils"),
+    need(Program("nsenter"), "util-linux"),
+    need(Program("losetup"), "mount"),
+    // Of virtiofsd, which is built.
+    need(Program("cc"), "gcc"),
+    need(Header("cap-ng.h"), "libcap-ng-dev"),
+    need(Header("seccomp.h"), "libseccomp-dev"),
 ];
 
 /// Makes sure that all of this can be done.

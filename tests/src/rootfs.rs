@@ -15,6 +15,7 @@
 //! it. Containers end with their VM. The product's gate and rules are not known here.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
@@ -38,6 +39,9 @@ pub enum Rootfs {
     /// The same image as the lower layer of an overlay whose upper one is in tmpfs. The VM needs
     /// [`debian_disks`].
     DebianOverlay,
+    /// The same image as the lower layer of an overlay of the host, which the guest has over
+    /// virtio-fs. The VM needs [`debian_share`].
+    DebianVirtiofs,
 }
 
 /// A container to be.
@@ -58,6 +62,7 @@ pub struct Container {
 pub struct Bundle<'vm> {
     vm: &'vm Vm,
     id: String,
+    rootfs: Rootfs,
 }
 
 /// A container that was started.
@@ -77,6 +82,14 @@ pub fn debian_disks() -> Result<Vec<Disk>> {
     Ok([EXT4_DISK, OVERLAY_DISK]
         .map(|serial| Disk { image: image.clone(), serial: serial.to_owned() })
         .into())
+}
+
+/// The image that a VM needs as its share for Debian containers on virtio-fs.
+///
+/// # Errors
+/// If the image is not in the cache and can't be made.
+pub fn debian_share() -> Result<PathBuf> {
+    debian::image()
 }
 
 const EXT4_DISK: &str = "debian-ext4";
@@ -147,11 +160,14 @@ impl Container {
     /// # Errors
     /// If the VM lacks the disks, or the root is in use.
     pub fn prepare<'vm>(&self, vm: &'vm Vm) -> Result<Bundle<'vm>> {
-        let bundle = Bundle { vm, id: self.id.clone() };
+        let bundle = Bundle { vm, id: self.id.clone(), rootfs: self.rootfs };
         let script = match self.rootfs {
             Rootfs::Busybox => BUSYBOX.to_owned(),
             Rootfs::DebianExt4 => with_disk(EXT4_DISK, DEBIAN_EXT4),
             Rootfs::DebianOverlay => with_disk(OVERLAY_DISK, DEBIAN_OVERLAY),
+            Rootfs::DebianVirtiofs => {
+                format!("mount --bind {} $root\n", vm.share()?.root(&self.id)?)
+            }
         };
         let prelude = format!("bundle={}\nroot=$bundle/rootfs\nmkdir -p $root\n", bundle.path());
         vm.sh(&(prelude + &script)).with_context(|| format!("make the root of {}", self.id))?;
@@ -285,7 +301,10 @@ impl Running<'_> {
             r#"if grep -q " $1/rootfs " /proc/mounts; then umount "$1/rootfs"; fi; rm -r "$1""#;
         let output = vm.exec(&["sh", "-euc", script, "sh", &self.bundle.path()])?;
         ensure!(output.end == End::Exited { status: 0 }, "{}", output.stderr.text());
-        Ok(())
+        match self.bundle.rootfs {
+            Rootfs::DebianVirtiofs => vm.share()?.remove_root(&self.bundle.id),
+            _ => Ok(()),
+        }
     }
 }
 

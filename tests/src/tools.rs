@@ -19,6 +19,14 @@ pub fn vhost_device_vsock() -> Result<PathBuf> {
     installed("vhost-device-vsock", "0.3.0")
 }
 
+/// The daemon behind virtio-fs, in the version that Kata pins.
+///
+/// # Errors
+/// If it is not in the cache and does not build.
+pub fn virtiofsd() -> Result<PathBuf> {
+    installed("virtiofsd", "1.14.0")
+}
+
 /// Builds a crate's program of the same name, with the dependencies that its authors locked.
 fn installed(name: &str, version: &str) -> Result<PathBuf> {
     let inputs = Inputs::new().bytes("crate", name).bytes("version", version);

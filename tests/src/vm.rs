@@ -36,6 +36,7 @@ pub use self::initramfs::GuestFile;
 pub use self::kernel::KernelChoice;
 pub(crate) use self::programs::target_directory;
 pub use self::programs::{host_program, release_program, static_program};
+pub use self::share::{SHARED, Share, missing as missing_for_share};
 
 use self::kernel::BootKernel;
 use self::places::Scratch;
@@ -52,6 +53,7 @@ pub mod process;
 mod programs;
 mod qemu;
 mod requests;
+mod share;
 
 /// Quoted from the console when something fails.
 const TAIL_LINES: usize = 30;
@@ -78,6 +80,8 @@ pub struct VmConfig {
     pub files: Vec<GuestFile>,
     /// Attached as /dev/vda, /dev/vdb, ...
     pub disks: Vec<Disk>,
+    /// An ext4 image whose tree the host has, to share with the guest; see [`Share`].
+    pub share: Option<PathBuf>,
     /// Added to QEMU's command line.
     pub qemu_args: Vec<String>,
     /// From QEMU's start until PID 1 answers.
@@ -101,6 +105,7 @@ pub struct Vm {
     // In the order of their end: QEMU first, the directory last.
     machine: Arc<TiedProcess>,
     _device: TiedProcess,
+    share: Option<Share>,
     /// Its drop ends the watch.
     _watch: Sender<()>,
     console: Console,
@@ -124,6 +129,7 @@ impl VmConfig {
             cmdline: Vec::new(),
             files: Vec::new(),
             disks: Vec::new(),
+            share: None,
             qemu_args: Vec::new(),
             boot_limit: Duration::from_secs(120),
             life_limit: Duration::from_secs(1800),
@@ -146,9 +152,13 @@ impl Vm {
         write_initrd(&initrd, &kernel, &config.files)?;
         let logs = target_directory().join("vm-logs");
         let logs = places::log_directory(&logs, &config.name)?;
-        let sockets = Sockets { vhost: scratch.join("vh.sock"), hybrid: scratch.join("v.sock") };
-
+        let sockets = Sockets {
+            vhost: scratch.join("vh.sock"),
+            hybrid: scratch.join("v.sock"),
+            share: config.share.as_ref().map(|_| scratch.join("fs.sock")),
+        };
         let device = start_device(&sockets, &logs)?;
+        let share = start_share(config, &sockets, &scratch, &logs)?;
         // From here on: what was not in the cache took its own time.
         let deadline = Instant::now() + config.boot_limit;
         let cmdline = command_line(&kernel, &config.cmdline);
@@ -162,11 +172,15 @@ impl Vm {
             _watch: watch(&machine, config.life_limit),
             machine,
             _device: device,
+            share,
             sockets,
             logs,
             _scratch: scratch,
         };
         vm.await_init(deadline).map_err(|error| vm.explain(error))?;
+        if vm.share.is_some() {
+            vm.sh(&share::mount_in_guest())?;
+        }
         Ok(vm)
     }
 
@@ -212,6 +226,14 @@ impl Vm {
     #[must_use]
     pub fn hvsock(&self) -> &Path {
         &self.sockets.hybrid
+    }
+
+    /// What the host shares with it.
+    ///
+    /// # Errors
+    /// If its configuration has none.
+    pub fn share(&self) -> Result<&Share> {
+        self.share.as_ref().context("the VM has no share")
     }
 
     /// The serial console.
@@ -277,15 +299,33 @@ fn command_line(kernel: &BootKernel, extra: &[String]) -> String {
 
 fn start_device(sockets: &Sockets, logs: &Path) -> Result<TiedProcess> {
     let program = crate::tools::vhost_device_vsock()?;
-    let log = logs.join("vsock-device.log");
-    let device = start_logged(qemu::vsock_device(&program, sockets), Stdio::null(), &log)?;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let listening = poll(deadline, || sockets.vhost.exists().then_some(()));
-    listening.with_context(|| {
-        let said = fs::read_to_string(&log).unwrap_or_default();
-        format!("the vsock device does not listen; it said: {said}")
-    })?;
-    Ok(device)
+    let device = qemu::vsock_device(&program, sockets);
+    start_listener(device, &sockets.vhost, &logs.join("vsock-device.log"))
+}
+
+fn start_share(
+    config: &VmConfig,
+    sockets: &Sockets,
+    scratch: &Scratch,
+    logs: &Path,
+) -> Result<Option<Share>> {
+    let (Some(image), Some(socket)) = (&config.share, &sockets.share) else { return Ok(None) };
+    let directory = scratch.join("share");
+    let daemon = share::daemon(image, &directory, socket)?;
+    let daemon = start_listener(daemon, socket, &logs.join("virtiofsd.log"))?;
+    Ok(Some(Share::new(daemon, directory)))
+}
+
+/// Starts a process and waits until its socket is there.
+fn start_listener(command: Command, socket: &Path, log: &Path) -> Result<TiedProcess> {
+    let process = start_logged(command, Stdio::null(), log)?;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let listening = poll(deadline, || (socket.exists() || process.ended().is_some()).then_some(()));
+    if listening.is_none() || process.ended().is_some() {
+        let said = fs::read_to_string(log).unwrap_or_default();
+        bail!("nobody listens on {}; what was started said: {said}", socket.display());
+    }
+    Ok(process)
 }
 
 /// Starts a tied process, its standard error in a file.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::process::tied;
-use super::{Disk, VmConfig};
+use super::{Disk, VmConfig, share};
 
 /// Each VM has a device process of its own, so all can have the lowest free CID.
 const GUEST_CID: u32 = 3;
@@ -29,6 +29,8 @@ pub(crate) struct Sockets {
     pub vhost: PathBuf,
     /// Between the host's programs and the device.
     pub hybrid: PathBuf,
+    /// Between QEMU and the daemon of the share, if there is one.
+    pub share: Option<PathBuf>,
 }
 
 /// The device process.
@@ -65,6 +67,11 @@ pub(crate) fn machine(config: &VmConfig, image: &Image<'_>, sockets: &Sockets) -
     command.args(["-append", image.cmdline]);
     command.arg("-chardev").arg(format!("socket,id=vs0,path={}", sockets.vhost.display()));
     command.args(["-device", "vhost-user-vsock-pci,chardev=vs0"]);
+    if let Some(share) = &sockets.share {
+        command.arg("-chardev").arg(format!("socket,id=fs0,path={}", share.display()));
+        command.arg("-device");
+        command.arg(format!("vhost-user-fs-pci,chardev=fs0,tag={},queue-size=1024", share::TAG));
+    }
     // As Kata gives its guests: an emulated processor has no entropy of its own, and getrandom(2)
     // would block for minutes.
     command.args(["-object", "rng-random,id=rng0,filename=/dev/urandom"]);

@@ -74,9 +74,9 @@ pub struct Args {
     #[arg(default_value = "audit", value_parser = posture)]
     pub default_capabilities_posture: Posture,
 
-    /// Level of hardening where neither policy nor namespace has `kadapter.io/level`: literal or
-    /// base.
-    #[arg(long, value_name = "LEVEL", env = "KADAPTER_DEFAULT_LEVEL", default_value = "base")]
+    /// Level of hardening where neither policy nor namespace has `kadapter.io/level`: literal,
+    /// base, contained or sealed.
+    #[arg(long, value_name = "LEVEL", env = "KADAPTER_DEFAULT_LEVEL", default_value_t)]
     pub default_level: Level,
 
     /// What is logged, to standard error: a level, or directives as `host_relay=debug`.
@@ -237,10 +237,11 @@ mod tests {
     fn addresses_and_levels_are_checked() {
         let with = |option, value| parsed(&["--policy-dir", "d", "--key", "k", option, value]);
         assert_eq!(with("--sandbox", "vsock://3").unwrap().sandbox.len(), 1);
+        assert_eq!(with("--default-level", "sealed").unwrap().default_level, Level::Sealed);
         for (option, value) in [
             ("--sandbox", "3"),
             ("--api", "/run/x"),
-            ("--default-level", "sealed"),
+            ("--default-level", "high"),
             ("--default-file-posture", "deny"),
         ] {
             assert!(with(option, value).is_err(), "{option} {value}");

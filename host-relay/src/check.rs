@@ -56,7 +56,8 @@ fn print(files: &mut Files, output: &mut impl Write) -> io::Result<usize> {
         match pipeline::check(policy, &Defaults::default()) {
             Ok(findings) => {
                 for finding in findings {
-                    writeln!(output, "warning: {origin}: {finding}")?;
+                    let kind = if finding.code.is_remark() { "note" } else { "warning" };
+                    writeln!(output, "{kind}: {origin}: {finding}")?;
                 }
             }
             Err(error) => {
@@ -99,13 +100,16 @@ mod tests {
     #[test]
     fn a_good_directory_has_no_errors() {
         let (refused, text) = checked(&policy("{process: {matchPaths: [{path: /usr/bin/apt}]}}"));
-        assert_eq!((refused, text.as_str()), (0, "1 policies read, 0 errors\n"));
+        assert_eq!(refused, 0);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].starts_with("note: p.yaml: [KS120 hardened] default/p"), "{text}");
+        assert_eq!(lines[1..], ["1 policies read, 0 errors"]);
     }
 
     #[test]
     fn findings_are_warnings() {
         let (refused, text) = checked(&policy("{}"));
         assert_eq!(refused, 0);
-        assert!(text.contains("warning: p.yaml: [no-rules] default/p"), "{text}");
+        assert!(text.contains("warning: p.yaml: [KS114 no-rules] default/p"), "{text}");
     }
 }

@@ -10,7 +10,7 @@ use kubesmith::{
     Code, EffectivePolicy, Finding, PolicyRef,
     compile::{CompileError, Compiled, compile, postures},
     crd::KubeArmorPolicy,
-    harden::{InvalidLevel, Level, harden, level_of},
+    harden::{self, InvalidLevel, Level, harden, level_of},
     resolve::{ResolveError, advise, policy_ref, resolve},
     select::{Enrolment, enrolment},
     verify::{Verdict, Verified, verify},
@@ -77,6 +77,7 @@ pub fn run(inputs: &Inputs<'_>, defaults: &Defaults) -> Result<Plan, PipelineErr
         findings.extend(advise(policy, &effective));
         let level = level_of(policy, inputs.namespace, defaults.level)
             .map_err(|source| PipelineError::Level { policy: policy_ref(policy), source })?;
+        findings.extend(harden::advise(&effective, level));
         hardened.push(harden(effective.clone(), level));
         policies.push(effective);
     }
@@ -92,9 +93,11 @@ pub fn run(inputs: &Inputs<'_>, defaults: &Defaults) -> Result<Plan, PipelineErr
 /// Its problems.
 pub fn check(policy: &KubeArmorPolicy, defaults: &Defaults) -> Result<Vec<Finding>, PipelineError> {
     let effective = resolve(policy)?;
-    level_of(policy, None, defaults.level)
+    let level = level_of(policy, None, defaults.level)
         .map_err(|source| PipelineError::Level { policy: policy_ref(policy), source })?;
-    Ok(advise(policy, &effective))
+    let mut findings = advise(policy, &effective);
+    findings.extend(harden::advise(&effective, level));
+    Ok(findings)
 }
 
 /// Ways around the rules as written, each with whether the added rules close it.
@@ -113,14 +116,14 @@ fn bypasses(
         let (code, message) = if open.contains(&found.rule) {
             (
                 Code::Bypass,
-                "the program still runs under another name; use level `base`, and block \
-                            what other rules permit",
+                "the program still runs under another name; use a higher level of hardening, and \
+                 block what other rules permit",
             )
         } else {
             (
                 Code::BypassClosed,
-                "by name alone the program would still run; the added rule on its identity denies \
-                 it, unless the guest finds a file of many names and reports a residue",
+                "by name alone the program would still run; what the level adds denies it, unless \
+                 the guest finds a file of many names and reports a residue",
             )
         };
         Some(Finding {
@@ -186,12 +189,17 @@ mod tests {
     #[test]
     fn findings_tell_whether_the_level_closes_the_bypass() {
         let policy = policy(json!({"process": {"matchPaths": [{"path": "/usr/bin/apt"}]}}));
-        for (level, code, rules) in
-            [(Level::Base, Code::BypassClosed, 2), (Level::Literal, Code::Bypass, 1)]
-        {
+        let closed = [Code::Hardened, Code::BypassClosed];
+        for (level, codes, rules) in [
+            (Level::Literal, &[Code::Bypass][..], 1),
+            (Level::Base, &closed, 2),
+            (Level::Contained, &closed, 2),
+            (Level::Sealed, &closed, 2),
+        ] {
             let plan = planned(&policy, level).unwrap();
             assert_eq!(plan.compiled.rules.rules().len(), rules);
-            assert_eq!(plan.findings.iter().map(|found| found.code).collect::<Vec<_>>(), [code]);
+            let found: Vec<_> = plan.findings.iter().map(|found| found.code).collect();
+            assert_eq!(found, codes, "{level}");
         }
     }
 

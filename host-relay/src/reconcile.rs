@@ -17,7 +17,7 @@ use kubesmith::{
 };
 use policy_model::Target;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     index::{Index, NoInputs, Place},
@@ -135,7 +135,11 @@ impl Reconciler {
         match pipeline::run(&inputs, &self.defaults) {
             Ok(plan) => {
                 for finding in &plan.findings {
-                    warn!(container = %target, "{finding}");
+                    if finding.code.is_remark() {
+                        info!(container = %target, "{finding}");
+                    } else {
+                        warn!(container = %target, "{finding}");
+                    }
                 }
                 Ok(Arc::new(plan))
             }

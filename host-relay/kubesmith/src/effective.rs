@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A policy with everything inherited and every path made normal: what the stages pass on.
 
+mod option;
+
 use std::fmt;
 
 use kadapter_proto::policy::v1 as pb;
 use policy_model::{Rule, RuleId};
 use prost::Message as _;
+
+pub(crate) use option::union;
+pub use option::{EffectiveOption, Switch};
 
 /// A policy by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,13 +60,15 @@ pub struct EffectiveRule {
     pub provenance: Provenance,
 }
 
-/// All rules of one policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All that one policy asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EffectivePolicy {
     /// The policy.
     pub policy: PolicyRef,
     /// Its rules.
     pub rules: Vec<EffectiveRule>,
+    /// What it asks of the whole container beside them; no switch twice.
+    pub options: Vec<EffectiveOption>,
 }
 
 // === impl PolicyRef ===

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::effective::PolicyRef;
 
-/// Kind of a finding; its text is stable, for filters.
+/// Kind of a finding; number and text are stable, for filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
     /// The blocked program runs under another name.
@@ -22,6 +22,12 @@ pub enum Code {
     Posture,
     /// The pod asks to be audited only, which is not built yet; its rules are enforced.
     Audited,
+    /// What the level of hardening adds, and what it leaves; nobody has to act.
+    Hardened,
+    /// All programs read what is blocked, so it is not held by identity.
+    MustRead,
+    /// Programs are blocked in a way that cannot hold them by identity.
+    NameOnly,
 }
 
 /// One finding.
@@ -42,6 +48,29 @@ pub struct Finding {
 // === impl Code ===
 
 impl Code {
+    /// Its stable number; below 111 are those on names that a file system does not have.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Bypass => "KS111",
+            Self::BypassClosed => "KS112",
+            Self::Unsearched => "KS113",
+            Self::NoRules => "KS114",
+            Self::ContainerNames => "KS115",
+            Self::Posture => "KS116",
+            Self::Audited => "KS117",
+            Self::Hardened => "KS120",
+            Self::MustRead => "KS121",
+            Self::NameOnly => "KS122",
+        }
+    }
+
+    /// Whether it only tells what was done.
+    #[must_use]
+    pub fn is_remark(self) -> bool {
+        self == Self::Hardened
+    }
+
     /// Its stable text.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -53,13 +82,16 @@ impl Code {
             Self::ContainerNames => "container-names",
             Self::Posture => "posture",
             Self::Audited => "audited",
+            Self::Hardened => "hardened",
+            Self::MustRead => "must-read",
+            Self::NameOnly => "name-only",
         }
     }
 }
 
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        write!(f, "{} {}", self.id(), self.as_str())
     }
 }
 

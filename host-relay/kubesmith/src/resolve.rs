@@ -65,7 +65,7 @@ pub fn resolve(policy: &KubeArmorPolicy) -> Result<EffectivePolicy, ResolveError
     }
     problems.extend(unbuilt::sections(&policy.spec));
     if problems.is_empty() {
-        Ok(EffectivePolicy { policy: reference, rules })
+        Ok(EffectivePolicy { policy: reference, rules, options: Vec::new() })
     } else {
         Err(ResolveError { policy: reference, problems })
     }

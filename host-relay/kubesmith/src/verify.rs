@@ -5,7 +5,8 @@
 //! program flows out, with a counter-example if the program still runs. Today the search is
 //! small and says so: the program is renamed, hard-linked or unlinked while it is held open, in its
 //! own directory, in `/tmp` and in directories that rules name, by nobody in particular and by
-//! programs that rules name. Copies, mounts and interpreters are not searched yet. The judge is
+//! programs that rules name; where an option guards its name, its directory is renamed instead. What
+//! options deny is not tried. Copies, mounts and interpreters are not searched yet. The judge is
 //! `policy_model::eval`, the same that the engine is tested against.
 
 mod search;
@@ -76,7 +77,8 @@ mod tests {
     use policy_model::{Action, Directory, Match, Object, PathObject, Source};
 
     use super::*;
-    use crate::effective::{EffectiveRule, tests::program};
+    use crate::effective::{EffectiveOption, EffectiveRule, Switch, tests::program};
+    use crate::finding::Code;
     use crate::harden::{Level, harden};
 
     fn path(text: &str) -> RulePath {
@@ -93,7 +95,7 @@ mod tests {
     }
 
     fn verdicts(rules: Vec<EffectiveRule>, level: Level) -> Vec<Verdict> {
-        let policy = EffectivePolicy { policy: PolicyRef::default(), rules };
+        let policy = EffectivePolicy { rules, ..EffectivePolicy::default() };
         let hardened = harden(policy, level);
         let found = verify(&[hardened], Postures::default()).unwrap();
         found.into_iter().map(|verified| verified.verdict).collect()
@@ -133,6 +135,32 @@ mod tests {
     }
 
     #[test]
+    fn where_its_name_is_guarded_its_directory_is_renamed() {
+        let loader = "/lib64/ld-linux-x86-64.so.2";
+        let rules = || vec![named(Action::Block, loader)];
+        let unlinked = format!("exec 3<{loader}; rm {loader}; /proc/self/fd/3 runs");
+        let guarded = |switches: &[Switch]| {
+            let mut policy = EffectivePolicy { rules: rules(), ..EffectivePolicy::default() };
+            let provenance = policy.rules[0].provenance.clone();
+            policy.options.extend(switches.iter().map(|switch| EffectiveOption {
+                switch: *switch,
+                level: Level::Base,
+                finding: Code::Hardened,
+                provenance: provenance.clone(),
+            }));
+            verify(&[policy], Postures::default()).unwrap().remove(0).verdict
+        };
+        let bypassed = |steps: &str| Verdict::Bypassed { counter_example: steps.to_owned() };
+        assert_eq!(
+            guarded(&[Switch::NameGuardObject]),
+            bypassed("mv /lib64 /x; /x/ld-linux-x86-64.so.2 runs")
+        );
+        assert_eq!(guarded(&[Switch::NameGuardAncestors]), bypassed(&unlinked));
+        let all = [Switch::NameGuardAncestors, Switch::NoUnlinkedExec];
+        assert_eq!(guarded(&all), Verdict::Holds { searched: 0 });
+    }
+
+    #[test]
     fn rules_that_all_speak_about_each_other_take_no_square_of_time() {
         let programs = (0..2000).map(|number| named(Action::Block, &format!("/usr/bin/x{number}")));
         let callers = (0..2000).map(|number| Source::Path(path(&format!("/s{number}"))));
@@ -145,7 +173,7 @@ mod tests {
     #[test]
     fn a_whitelist_that_blocks_holds_without_a_twin() {
         let rules = vec![named(Action::Block, "/usr/bin/apt"), named(Action::Allow, "/bin/ls")];
-        let policy = EffectivePolicy { policy: PolicyRef::default(), rules };
+        let policy = EffectivePolicy { rules, ..EffectivePolicy::default() };
         let block = policy_model::Posture::Block;
         let postures = Postures { process: block, ..Postures::default() };
         let found = verify(&[policy], postures).unwrap();

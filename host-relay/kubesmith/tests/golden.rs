@@ -6,10 +6,10 @@
 use std::{env, fs, path::Path};
 
 use kubesmith::{
-    EffectivePolicy, Finding, Provenance,
+    EffectiveOption, EffectivePolicy, Finding, Provenance,
     compile::{Compiled, compile, postures},
     crd::{self, KubeArmorPolicy, Namespace, Object, Pod},
-    harden::{Level, harden, level_of},
+    harden::{self, Level, harden, level_of},
     resolve::{advise, resolve},
     select::selects,
     verify::{Verdict, verify},
@@ -71,7 +71,9 @@ fn outcome(world: &World) -> Result<Value, String> {
         let effective = resolve(policy).map_err(|error| error.to_string())?;
         findings.extend(advise(policy, &effective));
         let level = level_of(policy, world.namespace.as_ref(), Level::default());
-        hardened.push(harden(effective, level.map_err(|error| error.to_string())?));
+        let level = level.map_err(|error| error.to_string())?;
+        findings.extend(harden::advise(&effective, level));
+        hardened.push(harden(effective, level));
     }
     let verified = verify(&hardened, postures).map_err(|error| error.to_string())?;
     let bypasses = verified.into_iter().filter_map(|verified| match verified.verdict {
@@ -92,11 +94,13 @@ fn outcome(world: &World) -> Result<Value, String> {
     Ok(value)
 }
 
-fn describe(Compiled { rules, provenance }: &Compiled) -> Value {
+fn describe(Compiled { rules, provenance, options }: &Compiled) -> Value {
     let features: Vec<_> = rules.features().iter().map(ToString::to_string).collect();
     let described: Vec<_> =
         rules.rules().iter().map(|rule| describe_rule(rule, &provenance[&rule.id])).collect();
+    let options: Vec<_> = options.values().flatten().map(describe_option).collect();
     json!({
+        "options": options,
         "target": rules.target.to_string(),
         "digest": wire::digest(rules).to_string(),
         "postures": format!("{:?}", rules.postures),
@@ -117,6 +121,12 @@ fn describe_rule(rule: &Rule, provenance: &Provenance) -> Value {
         "tags": provenance.tags,
         "message": provenance.message,
     })
+}
+
+fn describe_option(option: &EffectiveOption) -> Value {
+    let EffectiveOption { switch, level, finding, provenance } = option;
+    let (policy, field) = (&provenance.policy, &provenance.field);
+    json!(format!("{switch:?}: level {level} of {policy} ({finding}), {field}"))
 }
 
 fn object(object: &RuleObject) -> String {

@@ -11,7 +11,8 @@ pub(crate) fn program(action: Action, object: Object, sources: &[Source]) -> Eff
     rule(Category::Process, action, (object, sources.to_vec()))
 }
 
-fn rule(
+/// A rule of a policy without a name.
+pub(crate) fn rule(
     category: Category,
     action: Action,
     (object, sources): (Object, Vec<Source>),
@@ -55,7 +56,7 @@ fn any_rule() -> impl Strategy<Value = EffectiveRule> {
 /// A policy of a few rules.
 pub(crate) fn any_policy() -> impl Strategy<Value = EffectivePolicy> {
     proptest::collection::vec(any_rule(), 0..6)
-        .prop_map(|rules| EffectivePolicy { policy: PolicyRef::default(), rules })
+        .prop_map(|rules| EffectivePolicy { rules, ..EffectivePolicy::default() })
 }
 
 /// A few policies of different names.

@@ -7,13 +7,13 @@ use std::{
 };
 
 use policy_model::{
-    Access, Action, Category, Generation, Object, PathObject, Postures, Rule, RulePath, RuleSet,
-    Source, Target,
+    Access, Action, Category, Generation, NameGuard, Object, Options, PathObject, Postures, Rule,
+    RulePath, RuleSet, Source, Target,
     eval::{UnsupportedRule, check_supported, eval},
 };
 
 use super::Verdict;
-use crate::effective::EffectivePolicy;
+use crate::effective::{EffectivePolicy, union};
 
 /// Directories and callers that are tried for each rule, each: the search stays linear in the
 /// number of rules.
@@ -39,6 +39,7 @@ pub(super) fn blocked_program(rule: &Rule) -> Option<&RulePath> {
 /// Program rules of a container, by what can decide about a fresh name.
 pub(super) struct Search<'a> {
     postures: Postures,
+    options: Options,
     /// Rules on directories: they decide about names below.
     directories: BTreeMap<&'a RulePath, Vec<&'a Rule>>,
     /// Rules on one path: they decide about that path and about the inode found there.
@@ -56,8 +57,21 @@ pub(super) struct Search<'a> {
 
 /// One way to run the program.
 struct Way {
-    name: Option<RulePath>,
+    name: Name,
     caller: Option<RulePath>,
+}
+
+/// How the program is reached.
+#[derive(Clone)]
+enum Name {
+    /// Under its own name.
+    Own,
+    /// It was renamed.
+    Renamed(RulePath),
+    /// Its directory was renamed, so that the program's name is this one.
+    Moved(RulePath),
+    /// By a descriptor, and it has no name any more.
+    Unlinked,
 }
 
 impl<'a> Search<'a> {
@@ -73,6 +87,7 @@ impl<'a> Search<'a> {
             .collect();
         let mut search = Self {
             postures,
+            options: union(policies.iter().flat_map(|policy| &policy.options)),
             directories: BTreeMap::new(),
             exact: BTreeMap::new(),
             allow: rules.iter().find(|rule| rule.action == Action::Allow).copied(),
@@ -106,7 +121,8 @@ impl<'a> Search<'a> {
         if self.left.get() == 0 {
             return Ok(Verdict::Unsearched);
         }
-        let ways = self.ways(rule, program);
+        let callers = self.callers_of(rule);
+        let ways = self.ways(&callers, program)?;
         let rules = self.rules_about(program, &ways);
         self.left.set(self.left.get().saturating_sub(rules.rules().len()));
         if self.left.get() == 0 {
@@ -115,7 +131,7 @@ impl<'a> Search<'a> {
         let mut searched = 0;
         for way in ways {
             // A caller that may run the program by its own name bypasses nothing.
-            let direct = Way { name: Some(program.clone()), caller: way.caller.clone() };
+            let direct = Way { name: Name::Own, caller: way.caller.clone() };
             if !denies(&rules, &direct, program)? {
                 continue;
             }
@@ -129,7 +145,7 @@ impl<'a> Search<'a> {
 
     /// The rules that can decide about the program under its own name or one of these.
     fn rules_about(&self, program: &RulePath, ways: &[Way]) -> RuleSet {
-        let names = ways.iter().filter_map(|way| way.name.as_ref()).chain([program]);
+        let names = ways.iter().filter_map(|way| way.name.path(program)).chain([program]);
         let ancestors = |name: &RulePath| {
             std::iter::successors(Some(name.clone()), RulePath::parent).collect::<Vec<_>>()
         };
@@ -142,20 +158,80 @@ impl<'a> Search<'a> {
         set.with_rules(rules.collect())
     }
 
-    fn ways(&self, rule: &Rule, program: &RulePath) -> Vec<Way> {
-        let parent = program.parent();
-        let tmp = RulePath::new("/tmp").ok();
-        let directories = parent.iter().chain(&tmp).chain(&self.places);
-        let fresh = directories.filter_map(|directory| self.fresh_name(directory)).map(Some);
-        let names: Vec<Option<RulePath>> = fresh.chain([None]).collect();
-        let mut callers = callers(&[rule]);
-        callers.extend(self.callers.iter().cloned());
-        let callers: Vec<_> = [None].into_iter().chain(callers.into_iter().map(Some)).collect();
+    /// Nobody in particular, and the programs that rules name.
+    fn callers_of(&self, rule: &Rule) -> Vec<Option<RulePath>> {
+        let mut named = callers(&[rule]);
+        named.extend(self.callers.iter().cloned());
+        [None].into_iter().chain(named.into_iter().map(Some)).collect()
+    }
+
+    fn ways(
+        &self,
+        callers: &[Option<RulePath>],
+        program: &RulePath,
+    ) -> Result<Vec<Way>, UnsupportedRule> {
+        let names = self.names(callers, program)?;
         let of_caller = |caller: &Option<RulePath>| {
             let caller = caller.clone();
             names.iter().map(move |name| Way { name: name.clone(), caller: caller.clone() })
         };
-        callers.iter().flat_map(of_caller).collect()
+        Ok(callers.iter().flat_map(of_caller).collect())
+    }
+
+    /// What the program can be made to be called, as far as the options permit it.
+    fn names(
+        &self,
+        callers: &[Option<RulePath>],
+        program: &RulePath,
+    ) -> Result<Vec<Name>, UnsupportedRule> {
+        let parent = program.parent().unwrap_or_else(RulePath::root);
+        let mut names: Vec<Name> = match self.options.name_guard {
+            guard if guard == NameGuard::None || !self.is_guarded(callers, program)? => {
+                self.fresh_names(parent).map(Name::Renamed).collect()
+            }
+            NameGuard::Object => self.moved(parent, program).map(Name::Moved).collect(),
+            _ => Vec::new(),
+        };
+        if !self.options.no_unlinked_exec {
+            names.push(Name::Unlinked);
+        }
+        Ok(names)
+    }
+
+    /// Whether a name guard speaks for this program: it does to those who may not execute it.
+    fn is_guarded(
+        &self,
+        callers: &[Option<RulePath>],
+        program: &RulePath,
+    ) -> Result<bool, UnsupportedRule> {
+        let rules = self.rules_about(program, &[]);
+        self.left.set(self.left.get().saturating_sub(rules.rules().len()));
+        for caller in callers {
+            if !denies(&rules, &Way { name: Name::Own, caller: caller.clone() }, program)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Names in this directory, in `/tmp` and where rules permit or deny.
+    fn fresh_names(&self, directory: RulePath) -> impl Iterator<Item = RulePath> {
+        let tmp = RulePath::new("/tmp").ok();
+        let directories = [Some(directory), tmp].into_iter().flatten();
+        directories
+            .chain(self.places.iter().cloned())
+            .filter_map(|directory| self.fresh_name(&directory))
+    }
+
+    /// Names of the program after its directory was renamed: not into itself, and not the root.
+    fn moved(&self, parent: RulePath, program: &RulePath) -> impl Iterator<Item = RulePath> {
+        let base = program.as_str().rsplit('/').next().unwrap_or_default().to_owned();
+        let above = parent.parent();
+        let fresh = above.into_iter().flat_map(|above| self.fresh_names(above));
+        fresh
+            .filter(move |name| name.below(&parent).is_none())
+            .filter_map(move |name| RulePath::new(format!("{name}/{base}")).ok())
+            .filter(|name| !self.exact.contains_key(name))
     }
 
     /// A name in this directory that no rule speaks of; none where paths would grow too long.
@@ -172,13 +248,30 @@ impl<'a> Search<'a> {
     }
 }
 
+// === impl Name ===
+
+impl Name {
+    fn path<'a>(&'a self, program: &'a RulePath) -> Option<&'a RulePath> {
+        match self {
+            Self::Own => Some(program),
+            Self::Renamed(name) | Self::Moved(name) => Some(name),
+            Self::Unlinked => None,
+        }
+    }
+}
+
 // === impl Way ===
 
 impl Way {
     fn describe(&self, program: &RulePath) -> String {
+        let parent = |path: &RulePath| path.parent().unwrap_or_else(RulePath::root);
         let mut text = match &self.name {
-            Some(name) => format!("mv {program} {name}; {name} runs"),
-            None => format!("exec 3<{program}; rm {program}; /proc/self/fd/3 runs"),
+            Name::Own => format!("{program} runs"),
+            Name::Renamed(name) => format!("mv {program} {name}; {name} runs"),
+            Name::Moved(name) => {
+                format!("mv {} {}; {name} runs", parent(program), parent(name))
+            }
+            Name::Unlinked => format!("exec 3<{program}; rm {program}; /proc/self/fd/3 runs"),
         };
         if let Some(caller) = &self.caller {
             text.push_str(&format!(", started by {caller}"));
@@ -190,7 +283,7 @@ impl Way {
 fn denies(rules: &RuleSet, way: &Way, program: &RulePath) -> Result<bool, UnsupportedRule> {
     let access = Access {
         category: Category::Process,
-        path: way.name.as_ref(),
+        path: way.name.path(program),
         identities: std::slice::from_ref(program),
         exe: way.caller.as_ref(),
     };

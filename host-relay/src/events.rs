@@ -10,7 +10,7 @@ mod sink;
 
 use std::sync::Arc;
 
-use kubesmith::Provenance;
+use kubesmith::{EffectiveOption, Provenance};
 use policy_model::{Event, RuleId};
 use tokio::sync::{broadcast, mpsc};
 
@@ -22,7 +22,7 @@ use crate::sandbox::Address;
 /// Reports that a watcher of the API may lag behind.
 const WATCHER_QUEUE: usize = 1024;
 
-/// One event, with where its rules come from.
+/// One event, with where its rules and its primitive come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The guest.
@@ -31,6 +31,8 @@ pub struct Report {
     pub event: Event,
     /// The rules that decided; a rule that no recent plan has is without provenance.
     pub rules: Vec<(RuleId, Option<Provenance>)>,
+    /// Who asks for the option behind its primitive.
+    pub options: Vec<EffectiveOption>,
 }
 
 /// Where reports go.

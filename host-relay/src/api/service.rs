@@ -137,5 +137,6 @@ fn rule_set(plan: &Arc<Plan>, generation: Generation) -> GetRuleSetReply {
         digest: wire::digest(&rules).to_string(),
         rule_set: Some((&rules).into()),
         provenance: plan.compiled.provenance.iter().map(to_wire::provenance).collect(),
+        options: plan.compiled.options.values().flatten().map(to_wire::option).collect(),
     }
 }

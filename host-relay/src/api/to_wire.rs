@@ -2,7 +2,7 @@
 //! Views to messages.
 
 use kadapter_proto::{guest::v1 as guest, relay::v1 as pb};
-use kubesmith::Provenance;
+use kubesmith::{EffectiveOption, Provenance};
 use policy_model::RuleId;
 
 use crate::{
@@ -66,6 +66,15 @@ pub(super) fn provenance((rule, provenance): (&RuleId, &Provenance)) -> pb::Prov
     }
 }
 
+pub(super) fn option(option: &EffectiveOption) -> pb::OptionProvenance {
+    pb::OptionProvenance {
+        feature: option.switch.feature().to_string(),
+        level: option.level.to_string(),
+        finding: option.finding.id().into(),
+        provenance: Some(provenance((&RuleId::default(), &option.provenance))),
+    }
+}
+
 /// A report, with the number of reports that its watcher lost before it.
 pub(super) fn event(report: &Report, lost: u64) -> pb::PolicyEvent {
     let mut event = guest::Event::from(report.event.clone());
@@ -77,6 +86,7 @@ pub(super) fn event(report: &Report, lost: u64) -> pb::PolicyEvent {
     pb::PolicyEvent {
         sandbox: report.sandbox.to_string(),
         rules: known.collect(),
+        options: report.options.iter().map(option).collect(),
         event: Some(event),
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use kubesmith::Provenance;
+use kubesmith::{EffectiveOption, Provenance};
 use policy_model::{Category, Event, Primitive, Reason, Verdict};
 use serde::Serialize;
 
@@ -31,6 +31,8 @@ struct Line<'a> {
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     primitive: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    asked_by: Vec<Asker<'a>>,
     operation: &'static str,
     resource: &'a str,
     source: &'a str,
@@ -58,11 +60,20 @@ struct Line<'a> {
     enforcer: &'static str,
 }
 
+/// A policy that asks for the option behind a primitive.
+#[derive(Serialize)]
+struct Asker<'a> {
+    policy: &'a str,
+    level: &'static str,
+    finding: &'static str,
+    field: &'a str,
+}
+
 /// The line of a report, without the line feed.
 #[must_use]
 pub fn line(report: &Report) -> String {
-    let Report { sandbox, event, rules } = report;
-    let known: Vec<&Provenance> = rules.iter().filter_map(|(_, known)| known.as_ref()).collect();
+    let Report { sandbox, event, options, .. } = report;
+    let known = known(report);
     let gravest = known.iter().max_by_key(|provenance| provenance.severity);
     let process = event.category == Category::Process;
     let line = Line {
@@ -79,6 +90,7 @@ pub fn line(report: &Report) -> String {
         result: if event.verdict == Verdict::Block { "Permission denied" } else { "Passed" },
         reason: reason(event.reason),
         primitive: event.primitive.map(Primitive::name),
+        asked_by: options.iter().map(asker).collect(),
         operation: operation(event.category),
         resource: &event.path,
         source: &event.exe,
@@ -118,6 +130,30 @@ fn without_controls(json: String) -> String {
         c => text + c.encode_utf8(&mut [0; 4]),
     };
     json.chars().fold(String::with_capacity(json.len()), escape)
+}
+
+/// Where the decision comes from, as far as that is still known: its rules, or the policies that ask
+/// for the option that decided without a rule.
+fn known(report: &Report) -> Vec<&Provenance> {
+    match report.event.reason {
+        Reason::Hardening => report.options.iter().map(|option| &option.provenance).collect(),
+        Reason::Rule
+        | Reason::Posture
+        | Reason::Guard
+        | Reason::FailClosed
+        | Reason::SelfProtection => {
+            report.rules.iter().filter_map(|(_, known)| known.as_ref()).collect()
+        }
+    }
+}
+
+fn asker(option: &EffectiveOption) -> Asker<'_> {
+    Asker {
+        policy: &option.provenance.policy.name,
+        level: option.level.as_str(),
+        finding: option.finding.id(),
+        field: &option.provenance.field,
+    }
 }
 
 fn time(ns: u64) -> String {
@@ -184,7 +220,7 @@ fn lsm(hook: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kubesmith::{Layer, PolicyRef};
+    use kubesmith::{Code, Layer, PolicyRef, Switch, harden::Level};
     use policy_model::{Generation, RuleId, Target};
     use serde_json::{Value, json};
 
@@ -238,7 +274,7 @@ mod tests {
 
     fn written(event: Event, rules: Vec<(RuleId, Option<Provenance>)>) -> Value {
         let sandbox = "vsock://3:1034".parse().unwrap();
-        serde_json::from_str(&line(&Report { sandbox, event, rules })).unwrap()
+        serde_json::from_str(&line(&Report { sandbox, event, rules, options: Vec::new() })).unwrap()
     }
 
     #[test]
@@ -290,11 +326,41 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_by_an_option_names_the_policies_whose_levels_ask_for_it() {
+        let asks = |name, severity, level| EffectiveOption {
+            switch: Switch::Taint,
+            level,
+            finding: Code::Hardened,
+            provenance: provenance(name, severity),
+        };
+        let options = vec![asks("a", 2, Level::Contained), asks("b", 5, Level::Sealed)];
+        let mut event = event(Reason::Hardening, Verdict::Block);
+        event.primitive = Some(Primitive::Taint);
+        event.rules.clear();
+        let sandbox = "vsock://3:1034".parse().unwrap();
+        let report = Report { sandbox, event, rules: Vec::new(), options };
+        let value: Value = serde_json::from_str(&line(&report)).unwrap();
+        let asker = |policy: &str, level: &str| json!({"policy": policy, "level": level, "finding": "KS120", "field": "spec"});
+        for (field, expected) in [
+            ("reason", json!("Hardening")),
+            ("primitive", json!("taint")),
+            ("policyNames", json!(["a", "b"])),
+            ("severity", json!(5)),
+            ("message", json!("message of b")),
+            ("ruleIDs", json!([])),
+            ("askedBy", json!([asker("a", "contained"), asker("b", "sealed")])),
+        ] {
+            assert_eq!(value[field], expected, "{field}");
+        }
+    }
+
+    #[test]
     fn a_guests_text_cannot_steer_a_terminal() {
         let mut event = event(Reason::Rule, Verdict::Block);
         event.path = "/a\u{7f}\u{9b}2J\u{1b}[2J\n\u{e9}".into();
         let sandbox = "vsock://3:1034".parse().unwrap();
-        let text = line(&Report { sandbox, event: event.clone(), rules: Vec::new() });
+        let text =
+            line(&Report { sandbox, event: event.clone(), rules: Vec::new(), options: Vec::new() });
         assert!(!text.contains(char::is_control), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["resource"], json!(event.path));

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Events of one connection: each gets the provenance of its rules and goes to the hub.
+//! Events of one connection: each gets the provenance of its rules and of its primitive, and goes to
+//! the hub.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use kadapter_proto::guest::v1::{WatchEventsRequest, guest_client::GuestClient};
-use kubesmith::Provenance;
-use policy_model::{Event, RuleId, Target};
+use kubesmith::{EffectiveOption, Provenance};
+use policy_model::{Event, Primitive, RuleId, Target};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tracing::warn;
@@ -21,7 +22,7 @@ use crate::{
 /// which are older than the newest plan still find theirs.
 const REMEMBERED: usize = 512;
 
-/// Where rules of recent plans come from.
+/// Where rules and options of recent plans come from.
 #[derive(Debug, Default)]
 pub(super) struct Attribution {
     /// Oldest first.
@@ -50,9 +51,8 @@ pub(super) async fn relay(
         let number = message.sequence;
         match Event::try_from(message) {
             Ok(event) => {
-                let rules = source.attribution.borrow().of(&event);
-                let sandbox = source.address.clone();
-                source.hub.report(Report { sandbox, event, rules }).await;
+                let report = source.attribution.borrow().complete(&source.address, event);
+                source.hub.report(report).await;
             }
             Err(error) => warn!(%error, "an event is left out"),
         }
@@ -75,11 +75,17 @@ impl Attribution {
         self.plans.push_back((target.clone(), plan.clone()));
     }
 
-    /// The rules of an event, each with its provenance if it is still known.
-    fn of(&self, event: &Event) -> Vec<(RuleId, Option<Provenance>)> {
+    /// An event with where its rules and its primitive come from, as far as that is still known.
+    fn complete(&self, sandbox: &Address, event: Event) -> Report {
         let plans = || self.plans.iter().rev().filter(|(target, _)| *target == event.target);
         let provenance =
             |rule| plans().find_map(|(_, plan)| plan.compiled.provenance.get(rule)).cloned();
-        event.rules.iter().map(|rule| (*rule, provenance(rule))).collect()
+        let rules: Vec<(RuleId, Option<Provenance>)> =
+            event.rules.iter().map(|rule| (*rule, provenance(rule))).collect();
+        let feature = event.primitive.and_then(Primitive::option);
+        let asked = feature
+            .and_then(|feature| plans().find_map(|(_, plan)| plan.compiled.options.get(&feature)));
+        let options: Vec<EffectiveOption> = asked.cloned().unwrap_or_default();
+        Report { sandbox: sandbox.clone(), event, rules, options }
     }
 }

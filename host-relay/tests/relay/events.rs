@@ -2,7 +2,7 @@
 //! From the guest's events to lines and watchers.
 
 use kadapter_proto::{
-    guest::v1::{Event, Reason, Verdict},
+    guest::v1::{Event, Primitive, Reason, Verdict},
     policy::v1::Category,
     relay::v1::{PolicyEvent, WatchEventsRequest},
 };
@@ -62,6 +62,32 @@ async fn events_become_lines_with_the_name_of_the_policy() {
     ] {
         assert_eq!(line[field], expected, "{field}");
     }
+}
+
+#[tokio::test]
+async fn a_denial_by_an_option_names_who_asks_for_it() {
+    let contained = policy("p", &["/bin/apt"]).replace(
+        "namespace: shop}",
+        "namespace: shop, annotations: {kadapter.io/level: contained}}",
+    );
+    let rig = Rig::start(&[("pod.yaml", pod("web")), ("policy.yaml", contained)]);
+    rig.guest.report(waiting("web"));
+    assert!(rig.guest.applied(1).await.options.deny_reads_of_exec_blocked);
+    let reply = rig.api().await.get_rule_set(Rig::rule_set_request("web")).await;
+    let asked = reply.unwrap().into_inner().options;
+    assert_eq!(asked[0].feature, "option.deny-reads-of-exec-blocked");
+
+    let mut watched = watched(&rig).await;
+    let (reason, primitive) = (Reason::Hardening.into(), Primitive::ExecRead.into());
+    rig.guest.emit(Event { reason, primitive, rule_ids: Vec::new(), ..denial(1, 0) });
+    let seen = watched.message().await.unwrap().unwrap();
+    assert_eq!(seen.options, asked);
+    assert_eq!((asked[0].level.as_str(), asked[0].finding.as_str()), ("contained", "KS120"));
+    assert_eq!(asked[0].provenance.as_ref().unwrap().policy, "shop/p");
+
+    let lines = rig.stop().await;
+    assert_eq!(lines[0]["policyNames"], serde_json::json!(["p"]));
+    assert_eq!(lines[0]["askedBy"][0]["level"], "contained");
 }
 
 #[tokio::test]

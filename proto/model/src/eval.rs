@@ -5,6 +5,11 @@
 //! A rule set and an access flow in, a [`Decision`] flows out. The order, most important first:
 //! a rule with sources beats one without; then exact path, pattern, base name, deepest directory;
 //! then Block, Audit, Allow. No rule: the posture, if the category has an Allow rule.
+//! [`judge`] decides what a hook shows, options included.
+
+mod judge;
+
+pub use judge::{FORBIDDEN_FILE_SYSTEMS, Judgement, judge};
 
 use crate::{
     access::Access,
@@ -39,7 +44,7 @@ pub struct UnsupportedRule {
     pub feature: Feature,
 }
 
-/// Features of rules that [`eval`] judges.
+/// Features that [`eval`] and [`judge`] judge.
 pub const SUPPORTED: &[Feature] = &[
     Feature::Process,
     Feature::File,
@@ -47,6 +52,16 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::PathIdentity,
     Feature::Directory,
     Feature::Sources,
+    Feature::Taint,
+    Feature::NoUnlinkedExec,
+    Feature::NoAnonymousExec,
+    Feature::NoExecmod,
+    Feature::NoPoke,
+    Feature::NoNewMounts,
+    Feature::NoUserNamespaces,
+    Feature::KnownFileSystemsOnly,
+    Feature::NameGuard,
+    Feature::DenyReads,
 ];
 
 /// Decides one access.

@@ -12,6 +12,7 @@ pub mod arbitrary;
 pub mod eval;
 mod event;
 mod feature;
+pub mod hook;
 mod ids;
 pub mod limits;
 mod object;
@@ -22,6 +23,7 @@ mod primitive;
 mod rule;
 mod rule_set;
 pub mod wire;
+pub mod world;
 
 pub use access::Access;
 pub use event::{Event, InvalidEvent, Reason, Verdict};

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The reference decision on a hook's event: rules by name and identity, and the options of the set.
+//!
+//! Rules first: of all that they say about an event the strictest holds. Options come after them and
+//! only deny.
+
+use super::{Decision, UnsupportedRule, eval};
+use crate::{
+    access::Access,
+    event::{Reason, Verdict},
+    hook::{Event, File, Map, Open},
+    object::{Match, Object, PathObject},
+    options::NameGuard,
+    path::RulePath,
+    primitive::Primitive,
+    rule::{Action, Category, Rule},
+    rule_set::RuleSet,
+};
+
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
+
+/// File systems whose mounts reach past the container: others' data by a shared tag, and the
+/// agent's maps.
+pub const FORBIDDEN_FILE_SYSTEMS: &[&str] = &["virtiofs", "bpf"];
+
+/// What the engine does with an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Verdict, reason, rules.
+    pub decision: Decision,
+    /// The option that decided, or made the rule speak of this event.
+    pub primitive: Option<Primitive>,
+    /// Positive errno that the caller sees; zero if permitted.
+    pub errno: i32,
+}
+
+/// Decides one event of a subject that runs this executable.
+///
+/// # Errors
+/// If a rule that could speak of the event is of a kind that is not built yet.
+pub fn judge(
+    rules: &RuleSet,
+    exe: Option<&RulePath>,
+    event: &Event,
+) -> Result<Judgement, UnsupportedRule> {
+    let judge = Judge { rules, exe };
+    let mut worst = Judgement::ALLOWED;
+    for judgement in judge.rules_on(event)? {
+        if judgement.decision.verdict > worst.decision.verdict
+            || worst.decision.reason.is_none() && judgement.decision.reason.is_some()
+        {
+            worst = judgement;
+        }
+    }
+    if worst.is_denial() {
+        return Ok(worst);
+    }
+    Ok(judge.options_on(event)?.unwrap_or(worst))
+}
+
+// === impl Judgement ===
+
+impl Judgement {
+    /// Nothing speaks of it.
+    const ALLOWED: Self = Self {
+        decision: Decision { verdict: Verdict::Allow, reason: None, rules: Vec::new() },
+        primitive: None,
+        errno: 0,
+    };
+
+    /// Whether the attempt ends here.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        self.decision.verdict == Verdict::Block
+    }
+
+    fn by_rules(decision: Decision) -> Self {
+        let errno = if decision.verdict == Verdict::Block { EACCES } else { 0 };
+        Self { decision, primitive: None, errno }
+    }
+
+    fn denied(reason: Reason, primitive: Option<Primitive>, errno: i32) -> Self {
+        let decision =
+            Decision { verdict: Verdict::Block, reason: Some(reason), rules: Vec::new() };
+        Self { decision, primitive, errno }
+    }
+
+    fn hardened(primitive: Primitive, errno: i32) -> Self {
+        Self::denied(Reason::Hardening, Some(primitive), errno)
+    }
+}
+
+/// A subject under a rule set.
+struct Judge<'a> {
+    rules: &'a RuleSet,
+    exe: Option<&'a RulePath>,
+}
+
+// === impl Judge ===
+
+impl Judge<'_> {
+    /// What rules say, and what no rule set may permit.
+    fn rules_on(&self, event: &Event) -> Result<Vec<Judgement>, UnsupportedRule> {
+        let decisions = match event {
+            Event::Exec(file) => vec![self.decide(Category::Process, file)?],
+            Event::Open(file, open) => self.rules_on_open(file, *open)?,
+            Event::Map(map) => {
+                let held = map.file.as_ref().map(|file| self.exec_blocked(file)).transpose()?;
+                held.flatten().into_iter().collect()
+            }
+            Event::Rename { old, new, .. } | Event::Link { old, new } => {
+                vec![self.decide(Category::File, old)?, self.decide(Category::File, new)?]
+            }
+            Event::Name(_, file) => vec![self.decide(Category::File, file)?],
+            Event::Mount { at, .. } => return Ok(self.covering_mount(at).into_iter().collect()),
+            Event::KernMount(kind) if FORBIDDEN_FILE_SYSTEMS.contains(kind) => {
+                return Ok(vec![Judgement::denied(Reason::SelfProtection, None, EPERM)]);
+            }
+            Event::PtraceAccess { stranger: true, .. } => {
+                return Ok(vec![Judgement::denied(Reason::SelfProtection, None, EPERM)]);
+            }
+            _ => Vec::new(),
+        };
+        Ok(decisions.into_iter().map(Judgement::by_rules).collect())
+    }
+
+    fn rules_on_open(&self, file: &File, open: Open) -> Result<Vec<Decision>, UnsupportedRule> {
+        let mut decisions = Vec::new();
+        if open.exec {
+            decisions.extend(self.exec_blocked(file)?);
+        }
+        let decision = self.decide(Category::File, file)?;
+        // An exec is the process category's business, and no Allow rule can name what the kernel
+        // keeps to itself; a rule that speaks of the file still holds.
+        let lifted = open.exec || file.internal;
+        if !(lifted && decision.reason == Some(Reason::Posture)) {
+            decisions.push(decision);
+        }
+        Ok(decisions)
+    }
+
+    fn options_on(&self, event: &Event) -> Result<Option<Judgement>, UnsupportedRule> {
+        let options = &self.rules.options;
+        Ok(match event {
+            Event::Exec(file) => self.refused_program(file),
+            Event::Open(file, open) => return self.refused_open(file, *open),
+            Event::Map(map) => self.refused_map(map),
+            Event::Rename { old, new, exchange } => {
+                let guarded = self.guarded(old)?.or(self.guarded(new)?);
+                guarded
+                    .or_else(|| self.guarded_directory(old))
+                    .or_else(|| if *exchange { self.guarded_directory(new) } else { None })
+            }
+            Event::Link { old, new } => self.guarded(old)?.or(self.guarded(new)?),
+            Event::SysAdmin if options.no_new_mounts => {
+                Some(Judgement::hardened(Primitive::NewMount, EPERM))
+            }
+            Event::UserNamespace if options.no_user_namespaces => {
+                Some(Judgement::hardened(Primitive::UserNamespace, EPERM))
+            }
+            Event::PtraceAccess { attach: true, .. } | Event::PtraceTraceme if options.no_poke => {
+                Some(Judgement::hardened(Primitive::Poke, EPERM))
+            }
+            _ => None,
+        })
+    }
+
+    fn refused_program(&self, file: &File) -> Option<Judgement> {
+        let options = &self.rules.options;
+        first(&[
+            (options.taint && file.tainted, Primitive::Taint),
+            (options.no_unlinked_exec && file.unlinked, Primitive::UnlinkedExec),
+            (options.known_file_systems_only && file.foreign, Primitive::UnknownFileSystem),
+        ])
+    }
+
+    fn refused_open(&self, file: &File, open: Open) -> Result<Option<Judgement>, UnsupportedRule> {
+        let options = &self.rules.options;
+        if open.exec {
+            return Ok(first(&[(options.taint && file.tainted, Primitive::Taint)]));
+        }
+        let held = if options.deny_reads_of_exec_blocked { self.exec_blocked(file)? } else { None };
+        let unread = held.map(|decision| Judgement {
+            primitive: Some(Primitive::ExecRead),
+            ..Judgement::by_rules(decision)
+        });
+        let poked = first(&[(options.no_poke && open.memory && open.write, Primitive::Poke)]);
+        Ok(unread.or(poked))
+    }
+
+    fn refused_map(&self, map: &Map) -> Option<Judgement> {
+        let options = &self.rules.options;
+        let of = |fact: fn(&File) -> bool| map.file.as_ref().is_some_and(fact);
+        let unnamed = map.file.as_ref().is_none_or(|file| file.unlinked);
+        let (private, written) = (map.private, map.file.is_some() && map.modified);
+        first(&[
+            (options.taint && of(|file| file.tainted), Primitive::Taint),
+            (
+                options.known_file_systems_only && of(|file| file.foreign && !file.internal),
+                Primitive::UnknownFileSystem,
+            ),
+            (
+                options.no_anonymous_exec && (unnamed || private && map.writable),
+                Primitive::AnonymousExec,
+            ),
+            (options.no_execmod && map.protect && private && written, Primitive::Execmod),
+        ])
+    }
+
+    /// A file that may not be executed keeps its names, and no other gets them.
+    fn guarded(&self, file: &File) -> Result<Option<Judgement>, UnsupportedRule> {
+        if self.rules.options.name_guard == NameGuard::None {
+            return Ok(None);
+        }
+        let by_name = File::place(file.path.clone());
+        let named = self.blocking_rules(&by_name)?;
+        let held = named.or(self.exec_blocked(file)?);
+        Ok(held.map(|decision| Judgement {
+            primitive: Some(Primitive::NameGuard),
+            ..Judgement::by_rules(decision)
+        }))
+    }
+
+    /// A directory stays where it is while rules by name, or with `ancestors` any rules, speak of
+    /// what is in it.
+    fn guarded_directory(&self, file: &File) -> Option<Judgement> {
+        let path = file.path.as_ref().filter(|_| file.directory)?;
+        let held = |rule: &Rule| {
+            let moves = rule.action == Action::Block
+                && place_of(rule).is_some_and(|place| place.below(path).is_some());
+            match self.rules.options.name_guard {
+                NameGuard::None => false,
+                NameGuard::Object => moves && matches!(rule.object, Object::Directory(_)),
+                NameGuard::Ancestors => moves,
+            }
+        };
+        let mut ids: Vec<_> =
+            self.rules.rules().iter().filter(|rule| held(rule)).map(|rule| rule.id).collect();
+        ids.sort_unstable();
+        (!ids.is_empty()).then(|| {
+            let reason = Some(Reason::Rule);
+            let decision = Decision { verdict: Verdict::Block, reason, rules: ids };
+            Judgement { primitive: Some(Primitive::NameGuard), ..Judgement::by_rules(decision) }
+        })
+    }
+
+    fn covering_mount(&self, at: &File) -> Option<Judgement> {
+        let point = at.path.as_ref()?;
+        let covers = |rule: &&Rule| {
+            rule.action == Action::Block
+                && (place_of(rule).is_some_and(|place| place.below(point).is_some())
+                    || matches!(&rule.object, Object::Directory(found) if found.covers(point)))
+        };
+        let covered = self.rules.rules().iter().any(|rule| covers(&rule));
+        covered.then(|| Judgement::hardened(Primitive::CoveringMount, EACCES))
+    }
+
+    fn decide(&self, category: Category, file: &File) -> Result<Decision, UnsupportedRule> {
+        let access = Access {
+            category,
+            path: file.path.as_ref(),
+            identities: &file.identities,
+            exe: self.exe,
+        };
+        eval(self.rules, &access)
+    }
+
+    /// The decision of rules by identity that deny the execution of this inode.
+    fn exec_blocked(&self, file: &File) -> Result<Option<Decision>, UnsupportedRule> {
+        if file.identities.is_empty() {
+            return Ok(None);
+        }
+        self.blocking_rules(&File { path: None, ..file.clone() })
+    }
+
+    fn blocking_rules(&self, file: &File) -> Result<Option<Decision>, UnsupportedRule> {
+        let decision = self.decide(Category::Process, file)?;
+        let denies = decision.verdict == Verdict::Block && decision.reason == Some(Reason::Rule);
+        Ok(denies.then_some(decision))
+    }
+}
+
+fn first(refusals: &[(bool, Primitive)]) -> Option<Judgement> {
+    let (_, primitive) = refusals.iter().find(|(refused, _)| *refused)?;
+    Some(Judgement::hardened(*primitive, EACCES))
+}
+
+/// Where a rule's object lies.
+fn place_of(rule: &Rule) -> Option<&RulePath> {
+    if !matches!(rule.category, Category::Process | Category::File) {
+        return None;
+    }
+    match &rule.object {
+        Object::Path(PathObject { path, matching: Match::Name | Match::Identity }) => Some(path),
+        Object::Directory(directory) => Some(&directory.path),
+        _ => None,
+    }
+}

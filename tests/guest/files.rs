@@ -77,8 +77,8 @@ fn a_blocked_file_is_neither_read_nor_written_and_its_neighbours_are() -> Result
             ("enforcer", json!("BPFLSM")),
         ],
     )?;
-    // Identity is added to programs only.
-    ensure!(event["ruleIDs"].as_array().is_some_and(|rules| rules.len() == 1), "{event:#}");
+    // The author's rule by name, and the one by identity that hardening added.
+    ensure!(event["ruleIDs"].as_array().is_some_and(|rules| rules.len() == 2), "{event:#}");
 
     node.remove("files.yaml")?;
     becomes_allowed(&web, "cat /srv/tree/file")?;

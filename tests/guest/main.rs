@@ -12,6 +12,7 @@ mod containers;
 mod files;
 mod gate;
 mod guard;
+mod hardening;
 mod identity;
 mod overload;
 mod reboot;

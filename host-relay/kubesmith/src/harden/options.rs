@@ -17,7 +17,14 @@ struct Need {
     of: fn(&EffectiveRule) -> bool,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
+    // Also for directories: what lies in them is known by its name alone.
+    Need {
+        from: Level::Base,
+        finding: Code::Hardened,
+        switches: &[Switch::NameGuardObject],
+        of: is_block,
+    },
     Need {
         from: Level::Contained,
         finding: Code::Hardened,
@@ -76,8 +83,13 @@ fn gravest<'a>(rules: impl Iterator<Item = &'a EffectiveRule>) -> Option<&'a Eff
     })
 }
 
+fn is_block(entry: &EffectiveRule) -> bool {
+    entry.rule.action == Action::Block
+        && matches!(entry.rule.category, Category::Process | Category::File)
+}
+
 fn is_blocked_program(entry: &EffectiveRule) -> bool {
-    entry.rule.category == Category::Process && entry.rule.action == Action::Block
+    entry.rule.category == Category::Process && is_block(entry)
 }
 
 /// An Allow rule denies what it does not name. A policy that only reports has nothing to seal.

@@ -20,6 +20,7 @@ use prost::Message as _;
 
 use crate::{
     containers::{Init, InspectError, Root, cgroup::CgroupError},
+    identify::Findings,
     lower::{LowerError, lower, unsupported_option},
     maps::{InstallError, MapsError, Residue, Slot},
     registry::{InForce, Kernel, Registry, Stopped},
@@ -75,6 +76,9 @@ pub enum ApplyError {
     /// Not newer than the set in force.
     #[error(transparent)]
     Stale(Box<StaleRuleSet>),
+    /// Containers came as fast as the files of those before were searched.
+    #[error("containers of {0} came while the files of others were searched; try again")]
+    Unsearched(Target),
     /// Nobody removes what is held.
     #[error("{0} rule sets are held already; remove those of pods that are gone")]
     TooMany(usize),
@@ -149,7 +153,8 @@ pub fn accept(envelope: &[u8]) -> Result<Accepted, ApplyError> {
     Ok(Accepted { rules: Arc::new(rules), digest })
 }
 
-/// From a set to the kernel, for one container: with the mounts that it has now.
+/// From a set to the kernel, for one container: with the mounts that it has now, and the files that
+/// were found for it.
 ///
 /// # Errors
 /// If the set cannot be put into force there; the one before it stays.
@@ -157,10 +162,11 @@ pub fn put_into_force(
     kernel: &mut impl Kernel,
     place: &Place<'_>,
     rules: &RuleSet,
+    findings: &Findings,
 ) -> Result<Vec<Residue>, ApplyError> {
     let mounts = place.root.mounts(place.init)?;
     let plan = lower(rules, &mounts)?;
-    Ok(kernel.install(place.slot, &plan, place.root.fd())?)
+    Ok(kernel.install(place.slot, &plan, findings)?)
 }
 
 /// Refuses a set that must not be applied any more.

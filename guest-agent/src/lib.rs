@@ -17,6 +17,7 @@ mod fixtures;
 pub mod gate;
 pub mod heap;
 pub mod hook;
+pub mod identify;
 pub mod lifecycle;
 pub mod loader;
 pub mod lower;

@@ -7,6 +7,7 @@
 
 mod classes;
 mod flags;
+mod identities;
 mod judge;
 mod places;
 #[cfg(test)]
@@ -15,11 +16,10 @@ mod tests;
 use std::collections::BTreeMap;
 
 use guest_bpf::abi;
-use policy_model::{
-    Category, Feature, Match, Object, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule,
-};
+use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
 
 pub use flags::{OPTIONS, unsupported_option};
+pub use identities::{Identity, identities_of};
 pub use judge::{Judge, JudgedClass};
 pub use places::{Place, Places};
 
@@ -51,7 +51,7 @@ pub struct Plan {
     /// Classes of executables that are somebody's source, with their subject.
     pub subjects: Vec<(u32, u32)>,
     /// Files to hold by identity, with the rules that say so.
-    pub identities: BTreeMap<RulePath, Vec<usize>>,
+    pub identities: BTreeMap<Identity, Vec<usize>>,
     /// Decides for classes that only show when the files are opened.
     pub judge: Judge,
 }
@@ -160,16 +160,4 @@ fn default_of(rules: &RuleSet, category: Category) -> u8 {
         Posture::Audit => abi::VERDICT_AUDIT,
         Posture::Block => abi::VERDICT_BLOCK,
     }
-}
-
-fn identities_of(rules: &RuleSet) -> BTreeMap<RulePath, Vec<usize>> {
-    let mut found: BTreeMap<RulePath, Vec<usize>> = BTreeMap::new();
-    for (index, rule) in rules.rules().iter().enumerate() {
-        if let Object::Path(object) = &rule.object
-            && object.matching == Match::Identity
-        {
-            found.entry(object.path.clone()).or_default().push(index);
-        }
-    }
-    found
 }

@@ -9,6 +9,7 @@
 
 mod identity;
 mod install;
+mod opener;
 mod takeover;
 mod task;
 
@@ -28,6 +29,7 @@ use crate::loader::Rare;
 pub use identity::{Residue, ResidueReason};
 pub use install::InstallError;
 use install::Installed;
+use opener::Opener;
 pub use takeover::{Note, NoteTooLong};
 
 /// A registration in the kernel. Slots are used again; the container number is not.
@@ -122,6 +124,7 @@ pub struct Maps {
     counters: PerCpuArray<MapData, u64>,
     rare: Rare,
     hash_key: HashKey,
+    opener: Opener,
     installed: StdHashMap<u32, Installed>,
     free: BTreeSet<u32>,
     last_container: u32,
@@ -165,6 +168,7 @@ impl Maps {
             counters: take(source, "counters", PerCpuArray::try_from)?,
             rare: Rare::at(pins),
             hash_key: HashKey([0; 2]),
+            opener: Opener::default(),
             installed: StdHashMap::new(),
             free: (0..abi::MAX_SLOTS).collect(),
             last_container: 0,

@@ -9,6 +9,7 @@
 mod kernel;
 mod note;
 mod owner;
+mod prepare;
 mod view;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,6 +19,7 @@ pub use kernel::Kernel;
 pub use kernel::double;
 use owner::Owner;
 pub use owner::{Recovered, same_container};
+use prepare::{Prepared, Sites};
 pub use view::{ContainerView, InForce, State, View};
 
 use crate::{
@@ -104,13 +106,27 @@ pub enum RootError {
 #[derive(Debug)]
 enum Command {
     Announce(Box<Arrival>, oneshot::Sender<Verdict>),
-    GiveUp { id: ContainerId, fail_open: bool },
+    GiveUp {
+        id: ContainerId,
+        fail_open: bool,
+    },
     Started(ContainerId, oneshot::Sender<Verdict>),
     Join(ContainerId, Init, oneshot::Sender<Verdict>),
-    Exited { id: ContainerId, number: Option<u32> },
-    Emptied { id: ContainerId, number: u32 },
+    Exited {
+        id: ContainerId,
+        number: Option<u32>,
+    },
+    Emptied {
+        id: ContainerId,
+        number: u32,
+    },
     Removed(ContainerId),
-    Apply(Box<Accepted>, oneshot::Sender<Result<Applied, ApplyError>>),
+    /// Where to search before a set of this name is applied.
+    Sites(Target, oneshot::Sender<Sites>),
+    Apply(Box<Prepared>, oneshot::Sender<Result<Applied, ApplyError>>),
+    /// The set that a container at the gate waits to be searched for.
+    Awaited(ContainerId, oneshot::Sender<Option<(Accepted, Sites)>>),
+    Admit(ContainerId, Box<Prepared>, oneshot::Sender<()>),
     Remove(Target, oneshot::Sender<Result<(), RemoveError>>),
     Root(ContainerId, oneshot::Sender<Result<Arc<Root>, RootError>>),
     Counters(oneshot::Sender<Result<KernelCounters, MapsError>>),
@@ -157,16 +173,6 @@ impl Inbox {
 // === impl Registry ===
 
 impl Registry {
-    /// Presents a container; the verdict comes when a rule set for it is in force.
-    ///
-    /// # Errors
-    /// If nothing is enforced here.
-    pub async fn announce(&self, arrival: Arrival) -> Result<oneshot::Receiver<Verdict>, Stopped> {
-        let (reply, verdict) = oneshot::channel();
-        self.send(Command::Announce(Box::new(arrival), reply)).await?;
-        Ok(verdict)
-    }
-
     /// Ends the wait of a container: it is refused, or starts without rules. The verdict comes as
     /// promised by [`announce`](Self::announce).
     ///
@@ -214,14 +220,6 @@ impl Registry {
     /// If nothing is enforced here.
     pub async fn removed(&self, id: ContainerId) -> Result<(), Stopped> {
         self.send(Command::Removed(id)).await
-    }
-
-    /// Puts a rule set into force for the containers of its name, and holds it for later ones.
-    ///
-    /// # Errors
-    /// If it cannot be put into force; what was in force stays.
-    pub async fn apply(&self, accepted: Accepted) -> Result<Applied, ApplyError> {
-        self.ask(|reply| Command::Apply(Box::new(accepted), reply)).await?
     }
 
     /// Forgets the rule set of a name; its containers have no rules then.

@@ -8,9 +8,12 @@ use e2e::{
 };
 use serde_json::json;
 
-use crate::steps::{
-    allowed, becomes_allowed, becomes_denied, block_program, denied, event_on, expect_fields,
-    policy,
+use crate::{
+    steps::{
+        allowed, becomes_allowed, becomes_denied, block_program, denied, event_on, expect_fields,
+        policy,
+    },
+    takeover::{kill_agent, restart_agent},
 };
 
 /// The dynamic loader of Debian.
@@ -156,4 +159,73 @@ fn mapping_a_blocked_program_into_memory_is_reported() -> Result<()> {
     expect_fields(&event, &what)?;
     node.remove("block.yaml")?;
     becomes_allowed(&web, &load)
+}
+
+#[test]
+fn a_copy_of_a_blocked_program_is_blocked_too() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("copies").debian())?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
+    allowed(&web, "mkdir /opt/d && cp /usr/bin/apt /opt/d/copy && /opt/d/copy --version")?;
+    allowed(&web, "cp /usr/bin/apt /dev/shm/copy")?;
+    allowed(&web, "cp /usr/bin/apt /opt/d/other && printf x >> /opt/d/other")?;
+
+    node.write("block.yaml", &block_program("no-apt", "nginx", "/usr/bin/apt"))?;
+    becomes_denied(&web, "/usr/bin/apt --version")?;
+    denied(&web, "/opt/d/copy --version")?;
+    denied_by_the_loader(&web, "/opt/d/copy")?;
+    denied(&web, "mv /opt/d/copy /opt/d/moved && /opt/d/moved --version")?;
+    // Another content is another program.
+    allowed(&web, "/opt/d/other --version")?;
+    event_on(&node, "/opt/d/copy", "Block")?;
+
+    // A copy that a policy comes after is found by the next one.
+    allowed(&web, "cp /usr/bin/apt /opt/d/later && /opt/d/later --version")?;
+    node.write("more.yaml", &block_program("no-id", "nginx", "/usr/bin/id"))?;
+    becomes_denied(&web, "/usr/bin/id")?;
+    denied(&web, "/opt/d/later --version")?;
+    denied(&web, "/opt/d/moved --version")?;
+    allowed(&web, "/opt/d/other --version")?;
+
+    node.remove("block.yaml")?;
+    becomes_allowed(&web, "/opt/d/moved --version && /opt/d/later --version")
+}
+
+#[test]
+fn a_program_that_was_moved_away_stays_blocked_by_the_next_rule_set() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("carried").debian())?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
+    // Not the image's: a twin that is still under its name would be found again.
+    allowed(
+        &web,
+        "mkdir /opt/tools && cp /usr/bin/apt /opt/tools/apt && printf x >> /opt/tools/apt",
+    )?;
+    allowed(&web, "/opt/tools/apt --version")?;
+    node.write("block.yaml", &block_program("no-apt", "nginx", "/opt/tools/apt"))?;
+    becomes_denied(&web, "/opt/tools/apt --version")?;
+    allowed(&web, "mv /opt/tools /opt/moved")?;
+    denied(&web, "/opt/moved/apt --version")?;
+
+    let unrelated = |program: &str| {
+        node.write("more.yaml", &block_program("more", "nginx", program))?;
+        becomes_denied(&web, program)
+    };
+    unrelated("/usr/bin/id")?;
+    denied(&web, "/opt/moved/apt --version")?;
+    // Neither the name nor the agent that found it is there any more.
+    kill_agent(&node)?;
+    node.vm.sh("echo 3 > /proc/sys/vm/drop_caches")?;
+    restart_agent(&node)?;
+    unrelated("/usr/bin/whoami")?;
+    denied(&web, "/opt/moved/apt --version")?;
+    // What has the name now is blocked as well, and both at once.
+    allowed(&web, "mkdir /opt/tools && cp /usr/bin/true /opt/tools/apt")?;
+    unrelated("/usr/bin/tac")?;
+    denied(&web, "/opt/tools/apt")?;
+    denied(&web, "mv /opt/tools/apt /opt/tools/new && /opt/tools/new")?;
+    denied(&web, "/opt/moved/apt --version")?;
+
+    node.remove("block.yaml")?;
+    becomes_allowed(&web, "/opt/moved/apt --version && /opt/tools/new")
 }

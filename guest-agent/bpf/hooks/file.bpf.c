@@ -6,11 +6,17 @@
 static __noinline int record(struct file *file, struct abi_probe *probe)
 {
 	struct abi_inode_key key;
-	__u32 class_id;
+	__u32 class_id, *known;
 
 	class_id = probe->class_id;
-	if (give_token(file->f_inode) || inode_key(file->f_inode, probe->set, &key) ||
-	    bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
+	if (give_token(file->f_inode) || inode_key(file->f_inode, probe->set, &key)) {
+		probe->failed++;
+		return 0;
+	}
+	known = bpf_map_lookup_elem(&inodes, &key);
+	if (known && *known != class_id)
+		probe->met = *known;
+	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
 		probe->failed++;
 	else
 		probe->seen++;

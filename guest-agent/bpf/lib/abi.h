@@ -186,6 +186,11 @@ struct abi_decision {
 	__u32 pad2;
 };
 
+/* Device of no inode. An entry of `inodes` with it is for agents only, which carry identities from one
+ * set to the next: `ino` is the keyed hash of an identity that the objects of a class are held for,
+ * `generation` the class, and so is the value. */
+#define ABI_DEV_NONE 0xffffffffu
+
 /* Key of `inodes`: an object held by identity. */
 struct abi_inode_key {
 	__u32 set;
@@ -231,6 +236,7 @@ struct abi_probe {
 	__u32 class_id;
 	__u32 seen;   /* inodes recorded */
 	__u32 failed; /* inodes that could not be recorded */
+	__u32 met;    /* class that one of them had in this set; 0 = none had another */
 };
 
 /* Value of `records`: for the next agent, nothing to the programs. */
@@ -317,7 +323,7 @@ _Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");
 _Static_assert(sizeof(struct abi_inode_key) == 24, "abi_inode_key");
 _Static_assert(sizeof(struct abi_taint_key) == 16, "abi_taint_key");
 _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
-_Static_assert(sizeof(struct abi_probe) == 20, "abi_probe");
+_Static_assert(sizeof(struct abi_probe) == 24, "abi_probe");
 _Static_assert(sizeof(struct abi_label) == 40, "abi_label");
 _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
 _Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");

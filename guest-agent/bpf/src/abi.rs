@@ -84,6 +84,8 @@ pub const SET_DENY_EXEC_READS: u32 = 1 << 18;
 pub const NODE_ABOVE_BLOCK: u32 = 1 << 0;
 pub const NODE_NAMES_ONLY: u32 = 1 << 1;
 
+pub const DEV_NONE: u32 = u32::MAX;
+
 pub const SLOT_EXEMPT: u32 = u32::MAX;
 
 pub const EVENTS_DROPPED: u32 = 0;
@@ -203,6 +205,7 @@ pub struct Probe {
     pub class_id: u32,
     pub seen: u32,
     pub failed: u32,
+    pub met: u32,
 }
 
 #[repr(C)]

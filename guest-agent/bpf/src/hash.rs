@@ -31,6 +31,12 @@ impl HashKey {
         self.hash(place.0, name)
     }
 
+    /// A name by itself; the kernel never computes it.
+    #[must_use]
+    pub fn name(self, name: &[u8]) -> u64 {
+        self.hash(0, name).0
+    }
+
     fn hash(self, first: u64, rest: &[u8]) -> Place {
         let [key0, key1] = self.0;
         let mut hasher = SipHasher13::new_with_keys(key0, key1);

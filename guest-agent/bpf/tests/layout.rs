@@ -52,7 +52,7 @@ layouts! {
     TaintKey = "abi_taint_key" { ino, dev, generation }
     SubjectKey = "abi_subject_key" { set, class_id }
     Label = "abi_label" { stamp, settled, version, period, name_class, inode_class, linked, pad }
-    Probe = "abi_probe" { thread, set, class_id, seen, failed }
+    Probe = "abi_probe" { thread, set, class_id, seen, failed, met }
     Settings = "abi_settings" { hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns, object }
     Record = "abi_record" { len, text }
     Event = "abi_event" {

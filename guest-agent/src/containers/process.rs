@@ -95,6 +95,12 @@ impl Init {
         }
     }
 
+    /// Whether both were taken hold of at once, by one [`open`](Self::open).
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pidfd, &other.pidfd)
+    }
+
     /// When it was started, in clock ticks since boot: with the pid it names one process of a boot.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 //! The plan, looked up as the kernel does it, decides as the reference does.
 
 use policy_model::{
-    Access, Action, Category, Directory, Generation, Match, NameGuard, Object, Options, PathObject,
-    Reason, Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
+    Access, Action, Category, Content, Directory, Generation, Match, NameGuard, Object, Options,
+    PathObject, Reason, Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
     arbitrary::{any_access, supported_rule_set},
     eval::{Decision, eval},
 };
@@ -25,11 +25,17 @@ impl Kernel<'_> {
         };
         let class = access.path.map_or(0, |path| self.class(dev, path));
         let named = (class as usize).checked_sub(1).and_then(|at| self.0.classes.get(at));
-        let held: Vec<_> = access
-            .identities
-            .iter()
-            .flat_map(|path| self.0.identities.get(path).cloned().unwrap_or_default())
-            .collect();
+        let held: Vec<_> =
+            access
+                .identities
+                .iter()
+                .map(|path| Identity::Path(path.clone()))
+                .chain(access.contents.iter().map(|Content { sha256, size }| Identity::Content {
+                    sha256: *sha256,
+                    size: *size,
+                }))
+                .flat_map(|identity| self.0.identities.get(&identity).cloned().unwrap_or_default())
+                .collect();
         let held = self.0.judge.judge(&held);
         let name = named.and_then(|class| find(class, category, subject));
         self.combine(name, find(&held, category, subject), access.category)
@@ -134,7 +140,13 @@ fn block_exec(id: u64, text: &str, matching: Match) -> Rule {
 }
 
 fn exec<'a>(name: &'a RulePath) -> Access<'a> {
-    Access { category: Category::Process, path: Some(name), identities: &[], exe: None }
+    Access {
+        category: Category::Process,
+        path: Some(name),
+        identities: &[],
+        contents: &[],
+        exe: None,
+    }
 }
 
 proptest! {
@@ -195,7 +207,13 @@ fn a_recursive_directory_covers_volumes_below_it() {
     let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
     let plan = lower(&set(vec![rule]), &mounts).unwrap();
     let file = path("/deep/down/file");
-    let access = Access { category: Category::File, path: Some(&file), identities: &[], exe: None };
+    let access = Access {
+        category: Category::File,
+        path: Some(&file),
+        identities: &[],
+        contents: &[],
+        exe: None,
+    };
     assert_eq!(Kernel(&plan).decide(&access, 2).verdict, Verdict::Block);
 }
 

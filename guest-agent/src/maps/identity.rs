@@ -1,29 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Files held by identity: found by name once, then known by their inodes.
+//! Inodes held by identity: recorded by the kernel while they are opened, carried from set to set.
 //!
-//! The agent opens each file while the kernel's `probes` names its thread; `file_open` records
-//! every inode that this open touches, on an overlay the layer's too, which no stat(2) tells.
+//! The kernel's `probes` names the thread that opens, and `file_open` records every inode that this
+//! open touches, on an overlay the layer's too, which no stat(2) tells. An inode that a set holds
+//! for a name is held by the next one too, wherever it is by then: it is never looked for again.
+//! What each class is held for is kept beside them, for an agent that takes over.
 
 use std::{
-    collections::BTreeMap,
-    fs::File,
-    io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    collections::{BTreeMap, BTreeSet, HashMap},
+    os::fd::OwnedFd,
+    sync::Arc,
 };
 
 use guest_bpf::abi;
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2},
-    unistd::gettid,
-};
-use policy_model::{RuleId, RulePath, limits::MAX_IDENTITY_LINKS};
+use policy_model::RuleId;
 
-use super::{InstallError, Maps, MapsError, failed};
-use crate::lower::Plan;
+use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
+use crate::{
+    identify::{Findings, Found, Inode},
+    lower::{Identity, Plan},
+};
+
+/// Places that one residue names.
+const MAX_PLACES: usize = 4;
 
 /// A rule that could not be put into force as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,81 +46,151 @@ pub enum ResidueReason {
     Symlink,
     /// It could not be opened, or is no regular file.
     Unreadable,
+    /// Files of equal content may be where it could not be looked.
+    NotSearched,
 }
 
-/// A file with the rules that hold it.
-pub(super) struct Target {
-    pub(super) path: RulePath,
-    pub(super) rules: Vec<usize>,
-    /// Found by name, not yet opened for reading.
-    found: OwnedFd,
-    /// Opened for reading: the inode is recorded, and stays.
-    pub(super) file: Option<OwnedFd>,
-}
+/// An identity as a number: the keyed hash of what it is.
+pub(super) type Tag = u64;
 
-/// The files of a plan.
+/// An inode that is kept, so that its number, or its token, is not lost.
+#[derive(Clone, Debug)]
 pub(super) struct Held {
-    pub(super) targets: Vec<Target>,
-    pub(super) residues: Vec<Residue>,
+    inode: Inode,
+    tags: BTreeSet<Tag>,
+    #[expect(dead_code, reason = "it is only kept open")]
+    file: Arc<OwnedFd>,
 }
 
-// === impl Held ===
-
-impl Held {
-    /// Looks for every file of the plan; two names of one inode are one target with all rules.
-    pub(super) fn open(plan: &Plan, root: &OwnedFd) -> Self {
-        let mut by_inode: BTreeMap<(u64, u64), Target> = BTreeMap::new();
-        let mut residues = Vec::new();
-        for (path, rules) in &plan.identities {
-            match find(root, path) {
-                Ok((found, inode)) => {
-                    let target = by_inode.entry(inode).or_insert_with(|| Target {
-                        path: path.clone(),
-                        rules: Vec::new(),
-                        found,
-                        file: None,
-                    });
-                    target.rules.extend(rules);
-                }
-                Err((reason, why)) => {
-                    let detail = format!("{path}: {why}");
-                    residues.extend(plan.ids(rules).into_iter().map(|rule| Residue {
-                        rule,
-                        reason,
-                        detail: detail.clone(),
-                    }));
-                }
-            }
-        }
-        Self { targets: by_inode.into_values().collect(), residues }
-    }
+/// What a plan says of identities.
+pub(super) struct Holding<'p> {
+    plan: &'p Plan,
+    rules: HashMap<Tag, &'p [usize]>,
 }
 
 // === impl Maps ===
 
 impl Maps {
-    /// Lets the kernel record the inodes of a target.
-    pub(super) fn record(
+    /// Lets the kernel record what was found and what the set before holds; tells what is missing.
+    pub(super) fn hold(
+        &mut self,
+        next: &mut Installed,
+        plan: &Plan,
+        findings: &Findings,
+    ) -> Result<Vec<Residue>, InstallError> {
+        let mut residues = residues_of(plan, findings);
+        let holding = self.holding(plan);
+        for found in &findings.files {
+            match self.record(next, &holding, found)? {
+                None => {
+                    let (tags, file) = (self.tags(&holding, found), Arc::clone(&found.file));
+                    next.held.push(Held { inode: found.inode, tags, file });
+                }
+                Some(reason) => residues.extend(found.identities.iter().flat_map(|identity| {
+                    residues_for(plan, identity, ResidueReason::Unreadable, &reason)
+                })),
+            }
+        }
+        self.carry(next, plan)?;
+        Ok(residues)
+    }
+
+    /// Records under the set to come what the set in force holds of what it is to hold, also what
+    /// the kernel added to it by itself.
+    pub(super) fn carry(&mut self, next: &mut Installed, plan: &Plan) -> Result<(), MapsError> {
+        let Some(old) = self.installed.get(&next.slot.index) else { return Ok(()) };
+        let holding = self.holding(plan);
+        let kept = |tags: &BTreeSet<Tag>| -> BTreeSet<Tag> {
+            tags.iter().copied().filter(|tag| holding.rules.contains_key(tag)).collect()
+        };
+        let by_class: HashMap<u32, BTreeSet<Tag>> =
+            old.identities.iter().map(|(tags, class)| (*class, kept(tags))).collect();
+        if by_class.values().all(BTreeSet::is_empty) {
+            return Ok(());
+        }
+        let known: BTreeSet<_> = next.held.iter().map(|held| held.inode).collect();
+        let held = old.held.iter().filter(|held| !known.contains(&held.inode));
+        let held = held.map(|held| Held { tags: kept(&held.tags), ..held.clone() });
+        next.held.extend(held.filter(|held| !held.tags.is_empty()));
+        let set = old.set;
+        let entries: Result<Vec<_>, _> = self.inodes.iter().collect();
+        for (key, class) in entries.map_err(failed("reading an identity"))? {
+            let is_inode = key.set == set && key.dev != abi::DEV_NONE;
+            let tags = by_class.get(&class).filter(|tags| is_inode && !tags.is_empty());
+            if let Some(tags) = tags {
+                self.carry_inode(next, &holding, (key, tags.clone()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The inode may be held already: then for both.
+    fn carry_inode(
+        &mut self,
+        next: &mut Installed,
+        holding: &Holding<'_>,
+        (key, mut tags): (abi::InodeKey, BTreeSet<Tag>),
+    ) -> Result<(), MapsError> {
+        let key = abi::InodeKey { set: next.set, ..key };
+        let known = self.inodes.get(&key, 0).ok();
+        tags.extend(known.and_then(|class| next.tags_of(class)).into_iter().flatten().copied());
+        let class = self.class_of(next, holding, tags)?;
+        if known == Some(class) {
+            return Ok(());
+        }
+        self.inodes.insert(key, class, 0).map_err(failed("carrying an identity over"))
+    }
+
+    /// Opens a file while the kernel watches. Returns why that was impossible. What an inode is held
+    /// for already, as the layer's of two files of an overlay, it is held for too.
+    fn record(
+        &mut self,
+        next: &mut Installed,
+        holding: &Holding<'_>,
+        found: &Found,
+    ) -> Result<Option<String>, InstallError> {
+        let mut tags = self.tags(holding, found);
+        loop {
+            let class = self.class_of(next, holding, tags.clone())?;
+            let (probe, opened) = self.probe(next.set, class, found)?;
+            if probe.failed > 0 {
+                let abi::Probe { seen, failed, .. } = probe;
+                return Err(InstallError::Identity {
+                    identity: names_of(found),
+                    reason: format!("the kernel recorded {seen} inodes and lost {failed}"),
+                });
+            }
+            if probe.seen == 0 {
+                let why = opened.map_or_else(|error| error.to_string(), |()| "no hook ran".into());
+                return Ok(Some(why));
+            }
+            if probe.met == 0 {
+                return Ok(None);
+            }
+            let met = next.tags_of(probe.met).cloned().unwrap_or_default();
+            if met.is_subset(&tags) {
+                return Ok(None);
+            }
+            tags.extend(met);
+        }
+    }
+
+    fn probe(
         &mut self,
         set: u32,
         class: u32,
-        target: &mut Target,
-    ) -> Result<(), InstallError> {
-        let failed_to =
-            |reason: String| InstallError::Identity { path: target.path.to_string(), reason };
-        let thread = gettid().as_raw().cast_unsigned();
-        let probe = abi::Probe { thread, set, class_id: class, seen: 0, failed: 0 };
+        found: &Found,
+    ) -> Result<(abi::Probe, std::io::Result<()>), InstallError> {
+        let thread = self.opener.thread().map_err(|error| InstallError::Identity {
+            identity: names_of(found),
+            reason: error.to_string(),
+        })?;
+        let probe = abi::Probe { thread, set, class_id: class, ..abi::Probe::default() };
         self.probes.set(0, probe, 0).map_err(failed("announcing an open"))?;
-        let opened = reopen(&target.found);
+        let opened = self.opener.open(&found.file);
         let probe = self.probes.get(&0, 0).map_err(failed("reading what an open showed"));
         self.end_probe()?;
-        let (probe, file) = (probe?, opened.map_err(|error| failed_to(error.to_string()))?);
-        if probe.seen == 0 || probe.failed > 0 {
-            let abi::Probe { seen, failed, .. } = probe;
-            return Err(failed_to(format!("the kernel recorded {seen} inodes and lost {failed}")));
-        }
-        target.file = Some(file);
-        Ok(())
+        Ok((probe?, opened))
     }
 
     /// From now on what the agent opens is nobody's identity.
@@ -129,48 +198,108 @@ impl Maps {
         self.probes.set(0, abi::Probe::default(), 0).map_err(failed("ending an open"))
     }
 
+    /// Class of what is held for exactly these identities.
+    fn class_of(
+        &mut self,
+        next: &mut Installed,
+        holding: &Holding<'_>,
+        tags: BTreeSet<Tag>,
+    ) -> Result<u32, MapsError> {
+        if let Some(class) = next.identities.get(&tags) {
+            return Ok(*class);
+        }
+        let above = holding.plan.classes.len() + next.identities.len() + 1;
+        let class = u32::try_from(above).unwrap_or(u32::MAX);
+        let rules: BTreeSet<usize> = tags
+            .iter()
+            .filter_map(|tag| holding.rules.get(tag))
+            .copied()
+            .flatten()
+            .copied()
+            .collect();
+        let rules: Vec<_> = rules.into_iter().collect();
+        self.write_class(next, class, &holding.plan.judge.judge(&rules))?;
+        for tag in &tags {
+            let key = abi::InodeKey {
+                set: next.set,
+                dev: abi::DEV_NONE,
+                ino: *tag,
+                generation: class,
+                pad: 0,
+            };
+            self.inodes
+                .insert(key, class, 0)
+                .map_err(failed("writing what a class is held for"))?;
+        }
+        next.identities.insert(tags, class);
+        Ok(class)
+    }
+
+    fn holding<'p>(&self, plan: &'p Plan) -> Holding<'p> {
+        let rules = plan.identities.iter();
+        let rules = rules.map(|(identity, rules)| (self.tag(identity), rules.as_slice()));
+        Holding { plan, rules: rules.collect() }
+    }
+
+    fn tags(&self, holding: &Holding<'_>, found: &Found) -> BTreeSet<Tag> {
+        let tags = found.identities.iter().map(|identity| self.tag(identity));
+        tags.filter(|tag| holding.rules.contains_key(tag)).collect()
+    }
+
+    fn tag(&self, identity: &Identity) -> Tag {
+        self.hash_key.name(&identity.key())
+    }
+
     pub(super) fn erase_identities(&mut self, set: u32) -> Result<(), MapsError> {
         let keys: Vec<_> = self.inodes.keys().filter_map(Result::ok).collect();
         for key in keys.into_iter().filter(|key| key.set == set) {
-            self.inodes.remove(&key).map_err(failed("erasing an identity"))?;
+            ignore_absent(self.inodes.remove(&key)).map_err(failed("erasing an identity"))?;
         }
         Ok(())
     }
 }
 
-type NotFound = (ResidueReason, String);
+// === impl Installed ===
 
-fn find(root: &OwnedFd, path: &RulePath) -> Result<(OwnedFd, (u64, u64)), NotFound> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let found = openat2(root.as_fd(), path.as_str(), how).map_err(|errno| {
-        let reason = match errno {
-            Errno::ENOENT | Errno::ENOTDIR => ResidueReason::Absent,
-            Errno::ELOOP => ResidueReason::Symlink,
-            _ => ResidueReason::Unreadable,
-        };
-        (reason, errno.desc().to_owned())
-    })?;
-    let file = File::from(found);
-    let unreadable = |error: io::Error| (ResidueReason::Unreadable, error.to_string());
-    let metadata = file.metadata().map_err(unreadable)?;
-    if metadata.is_symlink() {
-        return Err((ResidueReason::Symlink, "a symbolic link".into()));
+impl Installed {
+    fn tags_of(&self, class: u32) -> Option<&BTreeSet<Tag>> {
+        self.identities.iter().find(|(_, known)| **known == class).map(|(tags, _)| tags)
     }
-    if !metadata.is_file() {
-        return Err((ResidueReason::Unreadable, "no regular file".into()));
-    }
-    let names = metadata.nlink();
-    if names > MAX_IDENTITY_LINKS {
-        let why = format!("the inode has {names} names; its identity stands for all of them");
-        return Err((ResidueReason::ManyNames, why));
-    }
-    Ok((file.into(), (metadata.dev(), metadata.ino())))
 }
 
-/// Opens for reading what was found: the same inode, whatever happened to the name since.
-fn reopen(found: &OwnedFd) -> io::Result<OwnedFd> {
-    use std::os::fd::AsRawFd as _;
-    File::open(format!("/proc/self/fd/{}", found.as_raw_fd())).map(Into::into)
+fn names_of(found: &Found) -> String {
+    let names: Vec<_> = found.identities.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
+
+fn residues_of(plan: &Plan, findings: &Findings) -> Vec<Residue> {
+    let mut residues = Vec::new();
+    for short in &findings.shortfalls {
+        residues.extend(residues_for(plan, &short.identity, short.reason, &short.detail));
+    }
+    if !findings.unsearched.is_empty() {
+        let shown: Vec<_> =
+            findings.unsearched.iter().take(MAX_PLACES).map(String::as_str).collect();
+        let more = findings.unsearched.len() - shown.len();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        let detail = format!("equal content was not looked for in {}{more}", shown.join("; "));
+        for identity in plan.identities.keys() {
+            residues.extend(residues_for(plan, identity, ResidueReason::NotSearched, &detail));
+        }
+    }
+    residues
+}
+
+fn residues_for(
+    plan: &Plan,
+    identity: &Identity,
+    reason: ResidueReason,
+    detail: &str,
+) -> Vec<Residue> {
+    let rules = plan.identities.get(identity).map(Vec::as_slice).unwrap_or_default();
+    let residue = |rule| Residue { rule, reason, detail: format!("{identity}: {detail}") };
+    plan.ids(rules).into_iter().map(residue).collect()
+}
+
+/// Classes of a set, by what they are held for.
+pub(super) type Identities = BTreeMap<BTreeSet<Tag>, u32>;

@@ -4,13 +4,16 @@
 //! Every key carries the number of its set, so that the two never mix. If anything fails before
 //! the switch, what was written is erased and the old set stays in force.
 
-use std::os::fd::OwnedFd;
-
 use aya::maps::MapError;
 use guest_bpf::{abi, hash};
 
-use super::{Maps, MapsError, Residue, Slot, failed, identity::Held, ignore_absent, task};
+use super::{
+    Maps, MapsError, Residue, Slot, failed,
+    identity::{Held, Identities},
+    ignore_absent, task,
+};
 use crate::{
+    identify::Findings,
     loader::LoadError,
     lower::{JudgedClass, Plan},
 };
@@ -32,10 +35,10 @@ pub enum InstallError {
     #[error("a program that the rule set needs cannot be loaded")]
     Programs(#[from] LoadError),
     /// The kernel could not record a file that is to be held by identity.
-    #[error("the identity of `{path}` could not be recorded: {reason}")]
+    #[error("the identity of `{identity}` could not be recorded: {reason}")]
     Identity {
-        /// Path in the container.
-        path: String,
+        /// Path in the container, or content.
+        identity: String,
         /// What went wrong.
         reason: String,
     },
@@ -52,23 +55,32 @@ pub(super) struct Installed {
     pub(super) nodes: Vec<u64>,
     pub(super) decisions: Vec<abi::DecisionKey>,
     pub(super) subjects: Vec<abi::SubjectKey>,
+    /// Classes of what is held by identity.
+    pub(super) identities: Identities,
     /// Keep the inodes, so that their numbers are not given to other files.
-    pub(super) held: Vec<OwnedFd>,
+    pub(super) held: Vec<Held>,
 }
 
 // === impl Installed ===
 
 impl Installed {
     pub(super) fn none(slot: Slot) -> Self {
-        let (nodes, decisions) = (Vec::new(), Vec::new());
-        Self { slot, set: 0, nodes, decisions, subjects: Vec::new(), held: Vec::new() }
+        Self {
+            slot,
+            set: 0,
+            nodes: Vec::new(),
+            decisions: Vec::new(),
+            subjects: Vec::new(),
+            identities: Identities::new(),
+            held: Vec::new(),
+        }
     }
 }
 
 // === impl Maps ===
 
 impl Maps {
-    /// Puts a plan into force in a slot; files to hold by identity are opened below `root`.
+    /// Puts a plan into force in a slot, with the files that were found for it.
     ///
     /// # Errors
     /// If anything could not be written; the set before it stays in force.
@@ -76,15 +88,15 @@ impl Maps {
         &mut self,
         slot: Slot,
         plan: &Plan,
-        root: &OwnedFd,
+        findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
         self.check_registered(slot)?;
         self.rare.ensure(plan.flags)?;
         for _ in 0..MAX_TRIES {
             let mut next = Installed { set: self.next_set(slot), ..Installed::none(slot) };
-            match self.write(&mut next, plan, root) {
+            match self.write(&mut next, plan, findings) {
                 Ok(Some(residues)) => {
-                    self.put_into_force(next)?;
+                    self.put_into_force(next, plan)?;
                     return Ok(residues);
                 }
                 Ok(None) => self.erase(next)?,
@@ -112,7 +124,7 @@ impl Maps {
         &mut self,
         next: &mut Installed,
         plan: &Plan,
-        root: &OwnedFd,
+        findings: &Findings,
     ) -> Result<Option<Vec<Residue>>, InstallError> {
         if !self.write_places(next, plan)? {
             return Ok(None);
@@ -125,15 +137,9 @@ impl Maps {
             self.subjects.insert(key, subject, 0).map_err(failed("writing a subject"))?;
             next.subjects.push(key);
         }
-        let mut held = Held::open(plan, root);
-        let first = u32::try_from(plan.classes.len()).unwrap_or(u32::MAX).saturating_add(1);
-        for (class, target) in (first..).zip(&mut held.targets) {
-            self.write_class(next, class, &plan.judge.judge(&target.rules))?;
-            self.record(next.set, class, target)?;
-        }
-        next.held.extend(held.targets.into_iter().filter_map(|target| target.file));
+        let residues = self.hold(next, plan, findings)?;
         self.write_set(next, plan)?;
-        Ok(Some(held.residues))
+        Ok(Some(residues))
     }
 
     fn write_places(&mut self, next: &mut Installed, plan: &Plan) -> Result<bool, MapsError> {
@@ -155,7 +161,7 @@ impl Maps {
         Ok(true)
     }
 
-    fn write_class(
+    pub(super) fn write_class(
         &mut self,
         next: &mut Installed,
         class: u32,
@@ -188,17 +194,19 @@ impl Maps {
         self.sets.set(index, set, 0).map_err(failed("writing the set"))
     }
 
-    fn put_into_force(&mut self, next: Installed) -> Result<(), MapsError> {
+    fn put_into_force(&mut self, mut next: Installed, plan: &Plan) -> Result<(), MapsError> {
         let slot = next.slot;
         if let Err(error) = self.switch(slot, next.set) {
             self.erase(next)?;
             return Err(error);
         }
+        task::wait_for_readers();
+        // Once more: a copy-up may have added to the old set until nobody used it.
+        let carried = self.carry(&mut next, plan);
         if let Some(old) = self.installed.insert(slot.index, next) {
-            task::wait_for_readers();
             self.erase(old)?;
         }
-        Ok(())
+        carried
     }
 
     /// Takes out of the kernel what nobody looks up any more.

@@ -6,12 +6,15 @@
 //! never got a set, an open that was announced. Notes on containers are kept as bytes: what they
 //! say is the registry's business.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use aya::maps::{Array, Map, MapData, MapError};
 use guest_bpf::{abi, hash::HashKey};
 
-use super::{Maps, MapsError, Slot, failed, install::Installed};
+use super::{Maps, MapsError, Slot, failed, identity::Tag, install::Installed};
 
 /// What an agent noted of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +121,7 @@ impl Maps {
     /// Finds what belongs to the sets in force, and erases what belongs to none.
     fn find_keys(&mut self) -> Result<(), MapsError> {
         let mut found: BTreeMap<u32, Installed> = BTreeMap::new();
+        let mut held: BTreeMap<(u32, u32), BTreeSet<Tag>> = BTreeMap::new();
         for entry in self.nodes.iter() {
             let (key, node) = entry.map_err(failed("reading a place"))?;
             of(&mut found, node.set).nodes.push(key);
@@ -131,7 +135,14 @@ impl Maps {
             of(&mut found, key.set).subjects.push(key);
         }
         for key in self.inodes.keys() {
-            of(&mut found, key.map_err(failed("reading an identity"))?.set);
+            let key = key.map_err(failed("reading an identity"))?;
+            of(&mut found, key.set);
+            if key.dev == abi::DEV_NONE {
+                held.entry((key.set, key.generation)).or_default().insert(key.ino);
+            }
+        }
+        for ((set, class), tags) in held {
+            of(&mut found, set).identities.insert(tags, class);
         }
         for installed in self.installed.values_mut().filter(|installed| installed.set != 0) {
             if let Some(found) = found.remove(&installed.set) {

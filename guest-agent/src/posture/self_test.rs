@@ -22,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     apply::{ApplyError, Place, put_into_force},
     containers::{Init, Root},
+    identify::Findings,
     maps::Phase,
     registry::Kernel,
 };
@@ -88,7 +89,7 @@ pub fn prove(kernel: &mut impl Kernel) -> Result<u32, SelfTestError> {
     let root = Root::open(&init, None).map_err(ApplyError::from)?;
     let slot = kernel.allocate().map_err(ApplyError::from)?;
     let place = Place { slot, init: &init, root: &root };
-    let verdict = put_into_force(kernel, &place, &blocking(binary))
+    let verdict = put_into_force(kernel, &place, &blocking(binary), &Findings::none())
         .and_then(|_| Ok(kernel.label(init.pid(), slot, Phase::Running)?))
         .map_err(SelfTestError::from)
         .and_then(|()| subject.expect("under rules that block both", DENIED));

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the registry asks of the kernel. [`Maps`] does it; tests use [`double`].
 
-use std::os::fd::OwnedFd;
-
 use crate::{
+    identify::Findings,
     lower::Plan,
     maps::{InstallError, KernelCounters, Maps, MapsError, Note, Phase, Residue, Slot},
 };
@@ -16,7 +15,7 @@ pub trait Kernel: Send + 'static {
         &mut self,
         slot: Slot,
         plan: &Plan,
-        root: &OwnedFd,
+        findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError>;
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError>;
     fn label(&mut self, pid: u32, slot: Slot, phase: Phase) -> Result<(), MapsError>;
@@ -36,9 +35,9 @@ impl Kernel for Maps {
         &mut self,
         slot: Slot,
         plan: &Plan,
-        root: &OwnedFd,
+        findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
-        self.install(slot, plan, root)
+        self.install(slot, plan, findings)
     }
 
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError> {
@@ -89,6 +88,8 @@ pub mod double {
         pub slots: Vec<Slot>,
         /// Generation installed in each slot, in order.
         pub installed: Vec<(Slot, u64)>,
+        /// Findings that these were given, in the same order.
+        pub findings: Vec<Findings>,
         /// Bound cgroups.
         pub cgroups: Vec<(u64, Slot)>,
         /// Labelled processes.
@@ -125,13 +126,14 @@ pub mod double {
             &mut self,
             slot: Slot,
             plan: &Plan,
-            _: &OwnedFd,
+            findings: &Findings,
         ) -> Result<Vec<Residue>, InstallError> {
             self.with(|state| {
                 if state.refuse_install {
                     return Err(InstallError::Collisions);
                 }
                 state.installed.push((slot, plan.generation));
+                state.findings.push(findings.clone());
                 Ok(Vec::new())
             })
         }

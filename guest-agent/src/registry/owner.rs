@@ -28,10 +28,12 @@ pub use sets::same_container;
 
 use super::{
     Arrival, Command, ContainerView, Kernel, Permit, Refusal, RootError, State, Verdict, View,
+    prepare::needs_search,
 };
 use crate::{
     apply::{Accepted, ApplyError, Place, put_into_force},
     containers::{Cgroup, ContainerId, Init, InspectError, Role, Root, cgroup::CgroupError},
+    identify::Findings,
     maps::{Phase, Residue},
     reason,
 };
@@ -89,10 +91,16 @@ impl<K: Kernel> Owner<K> {
                 let applied = self.apply(*accepted);
                 self.answer(reply, applied);
             }
+            Command::Admit(id, prepared, reply) => {
+                self.admit(&id, &prepared);
+                self.answer(reply, ());
+            }
             Command::Remove(target, reply) => {
                 let removed = self.remove(&target);
                 self.answer(reply, removed);
             }
+            Command::Sites(target, reply) => return drop(reply.send(self.sites(&target))),
+            Command::Awaited(id, reply) => return drop(reply.send(self.awaited(&id))),
             Command::Root(id, reply) => return drop(reply.send(self.root(&id))),
             Command::Counters(reply) => return drop(reply.send(self.kernel.counters())),
             Command::Recovered(reply) => return drop(reply.send(self.recovered())),
@@ -149,11 +157,13 @@ impl<K: Kernel> Owner<K> {
             residues: Arc::default(),
             reason: "no rule set for it has arrived".into(),
             waiter: Some(waiter),
+            searches: Arc::default(),
         };
         self.containers.insert(id.clone(), container);
-        if let Some(set) = set {
+        // Others wait for a search, see `prepare.rs`.
+        if let Some(set) = set.filter(|set| !needs_search(&set.rules)) {
             // What went wrong is kept as the reason; a better set may arrive before the deadline.
-            drop(self.register(&id, &set));
+            drop(self.register(&id, &set, &Findings::none()));
         }
     }
 
@@ -173,7 +183,7 @@ impl<K: Kernel> Owner<K> {
             let target = container.role.target().clone();
             tracing::warn!(container = %id, %target, "starts without rules: its namespace may");
             self.failed_open += 1;
-            if self.register(id, &Accepted::empty(target)).is_ok() {
+            if self.register(id, &Accepted::empty(target), &Findings::none()).is_ok() {
                 return;
             }
             self.failed_open -= 1;
@@ -188,9 +198,15 @@ impl<K: Kernel> Owner<K> {
     }
 
     /// Puts a set into force for a container that waits, and lets it go on.
-    fn register(&mut self, id: &ContainerId, set: &Accepted) -> Result<(), ApplyError> {
+    fn register(
+        &mut self,
+        id: &ContainerId,
+        set: &Accepted,
+        findings: &Findings,
+    ) -> Result<(), ApplyError> {
         let Some(container) = self.containers.get(id) else { return Ok(()) };
-        match self.claim(container.init.clone(), container.rootfs.clone(), set) {
+        let arrived = (container.init.clone(), container.rootfs.clone());
+        match self.claim(arrived, set, findings) {
             Ok((registration, residues)) => {
                 let number = registration.slot.container;
                 let permit =
@@ -226,15 +242,15 @@ impl<K: Kernel> Owner<K> {
     /// Slot, rules, cgroup, label: in this order, so that no task is ever in a slot without rules.
     fn claim(
         &mut self,
-        init: Init,
-        rootfs: Option<RulePath>,
+        (init, rootfs): (Init, Option<RulePath>),
         set: &Accepted,
+        findings: &Findings,
     ) -> Result<(Registration, Vec<Residue>), ApplyError> {
         let root = Root::open(&init, rootfs.as_ref())?;
         let cgroup = own_cgroup(&init)?;
         let slot = self.kernel.allocate()?;
         let registration = Registration { slot, root: root.into(), cgroup };
-        match self.fill(&registration, &init, set) {
+        match self.fill(&registration, &init, (set, findings)) {
             Ok(residues) => Ok((registration, residues)),
             Err(error) => {
                 self.release(&registration);
@@ -247,11 +263,11 @@ impl<K: Kernel> Owner<K> {
         &mut self,
         registration: &Registration,
         init: &Init,
-        set: &Accepted,
+        (set, findings): (&Accepted, &Findings),
     ) -> Result<Vec<Residue>, ApplyError> {
         let Registration { slot, root, cgroup } = registration;
         let place = Place { slot: *slot, init, root };
-        let residues = put_into_force(&mut self.kernel, &place, &set.rules)?;
+        let residues = put_into_force(&mut self.kernel, &place, &set.rules, findings)?;
         if let Some(cgroup) = cgroup {
             self.kernel.bind_cgroup(cgroup.id, *slot)?;
         }

@@ -116,6 +116,7 @@ fn residue(residue: &Residue) -> pb::Residue {
         ResidueReason::ManyNames => pb::ResidueReason::ManyNames,
         ResidueReason::Symlink => pb::ResidueReason::Symlink,
         ResidueReason::Unreadable => pb::ResidueReason::Unreadable,
+        ResidueReason::NotSearched => pb::ResidueReason::NotSearched,
     };
     pb::Residue { rule_id: residue.rule.0, reason: reason.into(), detail: residue.detail.clone() }
 }

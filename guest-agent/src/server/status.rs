@@ -56,7 +56,7 @@ fn code_of(error: &ApplyError) -> Code {
         | ApplyError::Cgroup(_)
         | ApplyError::Install(_)
         | ApplyError::Maps(_) => Code::Internal,
-        ApplyError::Stopped(_) => Code::Unavailable,
+        ApplyError::Stopped(_) | ApplyError::Unsearched(_) => Code::Unavailable,
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What somebody tries to do, as far as rules can see it.
 
-use crate::{path::RulePath, rule::Category};
+use crate::{object::Content, path::RulePath, rule::Category};
 
 /// One access to a file or program.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,8 @@ pub struct Access<'a> {
     pub path: Option<&'a RulePath>,
     /// Names under which the object's inode was found when the rules were applied.
     pub identities: &'a [RulePath],
+    /// Contents that the object's inode had when the rules were applied.
+    pub contents: &'a [Content],
     /// The acting executable; for an exec the one before it. None if it has no name.
     pub exe: Option<&'a RulePath>,
 }

@@ -20,6 +20,7 @@ use crate::{
     access::Access,
     event::{Event, Reason, Verdict},
     ids::{Generation, RuleId, Target},
+    object::Content,
     options::{NameGuard, Options, Posture, Postures, Revoke},
     path::RulePath,
     primitive::Primitive,
@@ -36,6 +37,8 @@ pub struct OwnedAccess {
     pub path: Option<RulePath>,
     /// Names of the inode when the rules were applied.
     pub identities: Vec<RulePath>,
+    /// Contents of the inode when the rules were applied.
+    pub contents: Vec<Content>,
     /// Acting executable.
     pub exe: Option<RulePath>,
 }
@@ -50,6 +53,7 @@ impl OwnedAccess {
             category: self.category,
             path: self.path.as_ref(),
             identities: &self.identities,
+            contents: &self.contents,
             exe: self.exe.as_ref(),
         }
     }
@@ -189,12 +193,19 @@ pub fn supported_rule_set() -> impl Strategy<Value = RuleSet> {
     rule_set_of(vec(supported_rule(), 0..12))
 }
 
-/// An access to near paths, by name, by identity or by both.
+/// An access to near paths, by name, by identity, by content or by several of them.
 pub fn any_access() -> impl Strategy<Value = OwnedAccess> {
     let category = select(vec![Category::Process, Category::File]);
     let names = (option::weighted(0.9, near_path()), vec(near_path(), 0..2));
-    (category, names, option::weighted(0.9, near_path())).prop_map(
-        |(category, (path, identities), exe)| OwnedAccess { category, path, identities, exe },
+    let contents = vec(object::near_content(), 0..2);
+    (category, names, contents, option::weighted(0.9, near_path())).prop_map(
+        |(category, (path, identities), contents, exe)| OwnedAccess {
+            category,
+            path,
+            identities,
+            contents,
+            exe,
+        },
     )
 }
 

@@ -16,7 +16,7 @@ use crate::{
     event::{Reason, Verdict},
     feature::Feature,
     ids::RuleId,
-    object::{Match, Object, PathObject},
+    object::{Content, Match, Object, PathObject},
     options::Posture,
     order::Rank,
     rule::{Action, Rule},
@@ -51,6 +51,7 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::PathName,
     Feature::PathIdentity,
     Feature::Directory,
+    Feature::Content,
     Feature::Sources,
     Feature::Taint,
     Feature::NoUnlinkedExec,
@@ -130,6 +131,9 @@ fn object_matches(object: &Object, access: &Access<'_>) -> bool {
             access.identities.contains(path)
         }
         Object::Directory(directory) => access.path.is_some_and(|path| directory.covers(path)),
+        Object::Content { sha256, size } => {
+            access.contents.contains(&Content { sha256: *sha256, size: *size })
+        }
         _ => false,
     }
 }

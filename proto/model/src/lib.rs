@@ -29,7 +29,7 @@ pub use access::Access;
 pub use event::{Event, InvalidEvent, Reason, Verdict};
 pub use feature::{Feature, UnknownFeature};
 pub use ids::{Digest, Generation, RuleId, Target};
-pub use object::{Directory, Match, Object, PathObject};
+pub use object::{Content, Directory, Match, Object, PathObject};
 pub use options::{NameGuard, Options, Posture, Postures, Revoke};
 pub use order::{Place, Rank};
 pub use path::{InvalidPath, RulePath};

@@ -32,6 +32,15 @@ pub struct Directory {
     pub atomic_volume: bool,
 }
 
+/// Bytes of a file, without the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Content {
+    /// Their hash.
+    pub sha256: [u8; 32],
+    /// How many they are.
+    pub size: u64,
+}
+
 /// Object of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Object {

@@ -2,8 +2,8 @@
 //! The order of rules, case by case: the contract's section on it, as a table.
 
 use policy_model::{
-    Access, Action, Category, Directory, Feature, Generation, Match, Object, PathObject, Posture,
-    Postures, Reason, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
+    Access, Action, Category, Content, Directory, Feature, Generation, Match, Object, PathObject,
+    Posture, Postures, Reason, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
     eval::{Decision, UnsupportedRule, eval},
 };
 
@@ -58,8 +58,13 @@ fn set(rules: Vec<Rule>) -> RuleSet {
 
 fn judge(rules: &RuleSet, name: &str, identities: &[RulePath]) -> Decision {
     let (name, exe) = (path(name), path(EXE));
-    let access =
-        Access { category: Category::File, path: Some(&name), identities, exe: Some(&exe) };
+    let access = Access {
+        category: Category::File,
+        path: Some(&name),
+        identities,
+        contents: &[],
+        exe: Some(&exe),
+    };
     eval(rules, &access).expect("the cases use kinds that are built")
 }
 
@@ -215,9 +220,30 @@ fn an_identity_holds_after_a_rename_and_a_name_does_not() {
 #[test]
 fn an_object_without_a_name_is_matched_by_identity_alone() {
     let rules = set(vec![file(Action::Block, tree("/")), file(Action::Audit, identity("/d/gone"))]);
-    let access =
-        Access { category: Category::File, path: None, identities: &[path("/d/gone")], exe: None };
+    let access = Access {
+        category: Category::File,
+        path: None,
+        identities: &[path("/d/gone")],
+        contents: &[],
+        exe: None,
+    };
     assert_eq!(eval(&rules, &access).unwrap().rules, [RuleId(2)]);
+}
+
+#[test]
+fn a_content_is_matched_by_hash_and_size_under_any_name() {
+    let content = |sha256| Object::Content { sha256, size: 1 };
+    let rules = set(vec![file(Action::Block, content([1; 32]))]);
+    let verdict = |contents: &[Content]| {
+        let access =
+            Access { category: Category::File, path: None, identities: &[], contents, exe: None };
+        eval(&rules, &access).unwrap().verdict
+    };
+    let held = Content { sha256: [1; 32], size: 1 };
+    assert_eq!(verdict(&[held]), Verdict::Block);
+    assert_eq!(verdict(&[Content { size: 2, ..held }]), Verdict::Allow);
+    assert_eq!(verdict(&[Content { sha256: [2; 32], ..held }]), Verdict::Allow);
+    assert_eq!(verdict(&[]), Verdict::Allow);
 }
 
 #[test]
@@ -238,7 +264,6 @@ fn a_rule_of_a_kind_that_is_not_built_is_an_error_and_not_a_guess() {
     let unsupported = [
         (file(Action::Block, Object::Automaton(vec![1])), Feature::Automaton),
         (file(Action::Block, Object::Link(path("/l"))), Feature::Link),
-        (file(Action::Block, Object::Content { sha256: [0; 32], size: 1 }), Feature::Content),
         (Rule { owner_only: true, ..file(Action::Allow, exact("/d")) }, Feature::OwnerOnly),
         (Rule { read_only: true, ..file(Action::Allow, exact("/d")) }, Feature::ReadOnly),
         (Rule { no_tty: true, ..file(Action::Block, exact("/d")) }, Feature::NoTty),
@@ -251,8 +276,13 @@ fn a_rule_of_a_kind_that_is_not_built_is_an_error_and_not_a_guess() {
         ),
     ];
     let (name, exe) = (path("/elsewhere"), path(EXE));
-    let mut access =
-        Access { category: Category::File, path: Some(&name), identities: &[], exe: Some(&exe) };
+    let mut access = Access {
+        category: Category::File,
+        path: Some(&name),
+        identities: &[],
+        contents: &[],
+        exe: Some(&exe),
+    };
     for (rule, feature) in unsupported {
         let rules = set(vec![rule]);
         access.category = Category::File;

@@ -11,6 +11,7 @@ use super::sets::same_container;
 use crate::{
     apply::Accepted,
     containers::{Cgroup, ContainerId, Init, Role, Root},
+    identify::{Searches, Site},
     maps::{Residue, Slot},
     registry::{ContainerView, InForce, Permit, Refusal, RootError, State, Verdict, note::Facts},
 };
@@ -26,6 +27,7 @@ pub(super) struct Container {
     pub(super) residues: Arc<[Residue]>,
     pub(super) reason: Refusal,
     pub(super) waiter: Option<oneshot::Sender<Verdict>>,
+    pub(super) searches: Arc<Searches>,
 }
 
 /// What a container has in the kernel.
@@ -91,6 +93,16 @@ impl Container {
             }
             (state, _) => Err(RootError::Over { id: id.clone(), state }),
         }
+    }
+
+    /// Where its files are to be searched.
+    pub(super) fn site(&self, id: &ContainerId) -> Result<Site, RootError> {
+        Ok(Site::new(self.root(id)?, self.init.clone(), Arc::clone(&self.searches)))
+    }
+
+    /// Whether a rule set of its name is to be put into force for it now.
+    pub(super) fn takes_rules(&self) -> bool {
+        self.permit().is_some() || self.state == State::Waiting
     }
 
     /// What the next agent must know; nothing of a container that is not registered.

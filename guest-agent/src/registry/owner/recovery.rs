@@ -77,6 +77,7 @@ impl<K: Kernel> Owner<K> {
             residues: Arc::default(),
             reason: String::new(),
             waiter: None::<oneshot::Sender<_>>,
+            searches: Arc::default(),
         };
         let target = container.role.target();
         tracing::info!(container = %id, %target, generation, "taken over");

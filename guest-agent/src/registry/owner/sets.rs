@@ -8,9 +8,13 @@ use policy_model::Target;
 use super::{MAX_CONTAINERS, Owner, container::Container, container::in_force, is_gone};
 use crate::{
     apply::{Accepted, Applied, ApplyError, Place, StaleRuleSet, check_expiry, put_into_force},
-    containers::ContainerId,
+    containers::{ContainerId, Init, Role},
+    identify::{Findings, Site},
     maps::Residue,
-    registry::{Kernel, RemoveError, State},
+    registry::{
+        Kernel, RemoveError, RootError, State,
+        prepare::{Prepared, Sites, Surveys, needs_search},
+    },
 };
 
 /// Whether two names mean one container. A uid counts only if both sides know it.
@@ -33,7 +37,8 @@ impl<K: Kernel> Owner<K> {
 
     /// Running containers first, then those at the gate; held only if all took it, so that a
     /// relay that tries again finds no generation in its way.
-    pub(super) fn apply(&mut self, set: Accepted) -> Result<Applied, ApplyError> {
+    pub(super) fn apply(&mut self, prepared: impl Into<Prepared>) -> Result<Applied, ApplyError> {
+        let Prepared { set, surveys } = prepared.into();
         check_expiry(&set.rules, SystemTime::now())?;
         let target = set.rules.target.clone();
         let held = self.sets.iter().position(|held| same_container(&held.rules.target, &target));
@@ -45,11 +50,12 @@ impl<K: Kernel> Owner<K> {
         } else if self.sets.len() >= MAX_CONTAINERS {
             return Err(ApplyError::TooMany(MAX_CONTAINERS));
         }
+        self.check_searched(&set, &surveys)?;
         for id in self.named(&target, |it| it.permit().is_some()) {
-            self.update(&id, &set)?;
+            self.update(&id, &set, surveys.of(&id))?;
         }
         for id in self.named(&target, |it| it.state == State::Waiting) {
-            match self.register(&id, &set) {
+            match self.register(&id, &set, surveys.of(&id)) {
                 Err(error) if is_gone(&error) => {}
                 result => result?,
             }
@@ -67,19 +73,24 @@ impl<K: Kernel> Owner<K> {
         let held = held.ok_or_else(|| RemoveError::Unknown(target.clone()))?;
         let empty = Accepted::empty(target.clone());
         for id in self.named(target, |it| it.permit().is_some()) {
-            self.update(&id, &empty)?;
+            self.update(&id, &empty, &Findings::none())?;
         }
         self.sets.remove(held);
         Ok(())
     }
 
     /// Lowers and installs anew, with the mounts that the container has now.
-    fn update(&mut self, id: &ContainerId, set: &Accepted) -> Result<(), ApplyError> {
+    fn update(
+        &mut self,
+        id: &ContainerId,
+        set: &Accepted,
+        findings: &Findings,
+    ) -> Result<(), ApplyError> {
         let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
         let Some(registration) = &container.registration else { return Ok(()) };
         let (slot, root) = (registration.slot, &registration.root);
         let place = Place { slot, init: &container.init, root };
-        match put_into_force(&mut self.kernel, &place, &set.rules) {
+        match put_into_force(&mut self.kernel, &place, &set.rules, findings) {
             Ok(residues) => {
                 container.under(set, residues);
                 tracing::info!(container = %id, generation = set.rules.generation.0, "applied");
@@ -93,6 +104,50 @@ impl<K: Kernel> Owner<K> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Where to search before a set of this name is applied.
+    pub(super) fn sites(&self, target: &Target) -> Sites {
+        let named = self.named(target, Container::takes_rules);
+        named.into_iter().filter_map(|id| self.site(id)).collect()
+    }
+
+    /// The set that a container at the gate is to be registered with once its files were searched.
+    pub(super) fn awaited(&self, id: &ContainerId) -> Option<(Accepted, Sites)> {
+        let container = self.containers.get(id).filter(|it| it.state == State::Waiting)?;
+        let Role::Workload(target) = &container.role else { return None };
+        let set = self.set_for(target, SystemTime::now()).filter(|set| needs_search(&set.rules))?;
+        Some((set, self.site(id.clone()).into_iter().collect()))
+    }
+
+    /// Registers a container whose files were searched, if nothing changed since.
+    pub(super) fn admit(&mut self, id: &ContainerId, prepared: &Prepared) {
+        let Some((set, _)) = self.awaited(id) else { return };
+        let is_searched = self.is_searched(id, &prepared.surveys);
+        if is_searched && in_force(&set) == in_force(&prepared.set) {
+            // What went wrong is kept as the reason.
+            drop(self.register(id, &set, prepared.surveys.of(id)));
+        }
+    }
+
+    fn site(&self, id: ContainerId) -> Option<(ContainerId, Init, Result<Site, RootError>)> {
+        let container = self.containers.get(&id)?;
+        let site = container.site(&id);
+        Some((id, container.init.clone(), site))
+    }
+
+    /// Nothing is changed for any container before all were searched.
+    fn check_searched(&self, set: &Accepted, surveys: &Surveys) -> Result<(), ApplyError> {
+        let target = &set.rules.target;
+        let named = self.named(target, Container::takes_rules);
+        if needs_search(&set.rules) && !named.iter().all(|id| self.is_searched(id, surveys)) {
+            return Err(ApplyError::Unsearched(target.clone()));
+        }
+        Ok(())
+    }
+
+    fn is_searched(&self, id: &ContainerId, surveys: &Surveys) -> bool {
+        self.containers.get(id).is_some_and(|it| surveys.is_of(id, &it.init))
     }
 
     fn named(&self, target: &Target, which: impl Fn(&Container) -> bool) -> Vec<ContainerId> {

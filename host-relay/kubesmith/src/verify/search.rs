@@ -285,6 +285,7 @@ fn denies(rules: &RuleSet, way: &Way, program: &RulePath) -> Result<bool, Unsupp
         category: Category::Process,
         path: way.name.path(program),
         identities: std::slice::from_ref(program),
+        contents: &[],
         exe: way.caller.as_ref(),
     };
     Ok(eval(rules, &access)?.verdict == policy_model::Verdict::Block)

@@ -10,7 +10,7 @@ use proptest::{
 
 use super::text::{any_name, any_path, near_path};
 use crate::{
-    object::{Directory, Match, Object, PathObject},
+    object::{Content, Directory, Match, Object, PathObject},
     path::RulePath,
     rule::Category,
 };
@@ -64,8 +64,14 @@ pub(super) fn near_directory() -> impl Strategy<Value = Directory> {
 pub(super) fn supported_object() -> impl Strategy<Value = Object> {
     prop_oneof![
         path_object_of(near_path()).prop_map(Object::Path),
-        near_directory().prop_map(Object::Directory)
+        near_directory().prop_map(Object::Directory),
+        near_content().prop_map(|Content { sha256, size }| Object::Content { sha256, size }),
     ]
+}
+
+/// One of two contents.
+pub(super) fn near_content() -> impl Strategy<Value = Content> {
+    select(vec![1, 2]).prop_map(|byte| Content { sha256: [byte; 32], size: 7 })
 }
 
 fn path_object_of(paths: impl Strategy<Value = RulePath>) -> impl Strategy<Value = PathObject> {

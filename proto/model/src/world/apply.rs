@@ -34,14 +34,15 @@ impl World {
     fn apply_as(&self, rules: &RuleSet, equal_content: bool) -> Self {
         let mut world = self.clone();
         world.known = Arc::new(world.mounts_by_name());
-        for inode in Arc::make_mut(&mut world.inodes) {
-            inode.held.clear();
-        }
         let identities = rules.rules().iter().filter_map(|rule| match &rule.object {
             Object::Path(object) if object.matching == Match::Identity => Some(&object.path),
             _ => None,
         });
         let identities: BTreeSet<_> = identities.collect();
+        // What was held before goes on being held, wherever it is by now.
+        for inode in Arc::make_mut(&mut world.inodes) {
+            inode.held.retain(|path| identities.contains(path));
+        }
         let targets: Vec<_> =
             identities.into_iter().filter_map(|path| Some((path, world.target(path)?))).collect();
         let all = world.files();

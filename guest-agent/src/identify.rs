@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The files that a rule set holds by identity, found before it comes into force.
+//!
+//! Identities flow in; opened inodes flow out ([`Findings`]), with what could not be told. A file is
+//! found by its name, then every other one of the container's that has its content. All of it runs
+//! on a thread of its own against a deadline: a file system that a process of the container serves
+//! (FUSE) can hold a look-up for ever. No link is followed, no device or FIFO is opened, nothing is
+//! changed, and no map is known here: `maps.rs` lets the kernel record what was found.
+
+mod beneath;
+mod content;
+mod index;
+mod search;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc::{self, UnboundedSender},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    containers::{Init, Root},
+    lower::Identity,
+    maps::ResidueReason,
+};
+pub use beneath::Inode;
+use content::Hashes;
+use index::Trees;
+
+/// For a search: of the gate's 8 s, so that a container whose files cannot all be searched starts
+/// all the same. An image of 100,000 files takes 0.1 s, thirty times that in an emulated guest.
+pub const DEADLINE: Duration = Duration::from_secs(3);
+
+/// Searches of one container that have not come back. More than one at a time means that one hangs.
+const MAX_SEARCHES: usize = 4;
+
+/// An inode to hold.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Which one it is, as long as it is held.
+    pub inode: Inode,
+    /// What it is held for.
+    pub identities: BTreeSet<Identity>,
+    /// Opened for nothing but to be known: it stays the same inode, whatever its name does.
+    pub file: Arc<OwnedFd>,
+}
+
+/// Why a file of an identity is not held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Of what.
+    pub identity: Identity,
+    /// Why.
+    pub reason: ResidueReason,
+    /// What was found instead.
+    pub detail: String,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Each inode once.
+    pub files: Vec<Found>,
+    /// Files that were looked for and cannot be held.
+    pub shortfalls: Vec<Shortfall>,
+    /// Where files of equal content may be that were not looked at.
+    pub unsearched: Vec<String>,
+}
+
+/// Where to search.
+#[derive(Clone, Debug)]
+pub struct Site {
+    root: Arc<Root>,
+    init: Init,
+    searches: Arc<Searches>,
+}
+
+/// What the searches of one container share.
+#[derive(Debug, Default)]
+pub struct Searches {
+    /// Held by the search that reads or renews it.
+    index: Mutex<Index>,
+    running: AtomicUsize,
+}
+
+/// What is kept from one search to the next.
+#[derive(Debug, Default)]
+struct Index {
+    trees: Trees,
+    hashes: Hashes,
+}
+
+/// What a search reports, as it goes on.
+#[derive(Debug)]
+enum Report {
+    Found(Inode, Identity, Arc<OwnedFd>),
+    Short(Shortfall),
+    Unsearched(String),
+}
+
+// === impl Findings ===
+
+impl Findings {
+    /// Nothing to hold.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    /// The files of this container.
+    #[must_use]
+    pub fn new(root: Arc<Root>, init: Init, searches: Arc<Searches>) -> Self {
+        Self { root, init, searches }
+    }
+
+    /// The process whose container it is.
+    #[must_use]
+    pub fn init(&self) -> &Init {
+        &self.init
+    }
+
+    /// Searches; what does not come back within [`DEADLINE`] is said to be unknown.
+    pub async fn identify(self, wanted: BTreeSet<Identity>) -> Findings {
+        let (reports, received) = mpsc::unbounded_channel();
+        let started = self.start(wanted.clone(), reports);
+        let mut gathered = Gathered::default();
+        match started {
+            Ok(()) => gathered.gather(received, Instant::now() + DEADLINE).await,
+            Err(reason) => gathered.findings.unsearched.push(reason),
+        }
+        gathered.finish(wanted)
+    }
+
+    fn start(
+        self,
+        wanted: BTreeSet<Identity>,
+        reports: UnboundedSender<Report>,
+    ) -> Result<(), String> {
+        let slot = Slot::take(&self.searches).ok_or_else(|| {
+            format!("{MAX_SEARCHES} earlier searches of the container have not come back")
+        })?;
+        let search = move || {
+            search::run(&self, &wanted, &reports);
+            drop(slot);
+        };
+        let spawned = thread::Builder::new().name("identify".into()).spawn(search);
+        spawned.map(drop).map_err(|error| format!("no thread for the search: {error}"))
+    }
+}
+
+/// One of the searches that a container may have.
+struct Slot(Arc<Searches>);
+
+// === impl Slot ===
+
+impl Slot {
+    fn take(searches: &Arc<Searches>) -> Option<Self> {
+        let slot = Self(Arc::clone(searches));
+        (searches.running.fetch_add(1, Ordering::Relaxed) < MAX_SEARCHES).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What was reported so far.
+#[derive(Default)]
+struct Gathered {
+    by_inode: BTreeMap<Inode, Found>,
+    findings: Findings,
+}
+
+// === impl Gathered ===
+
+impl Gathered {
+    async fn gather(&mut self, mut received: mpsc::UnboundedReceiver<Report>, deadline: Instant) {
+        loop {
+            match timeout_at(deadline, received.recv()).await {
+                Ok(Some(report)) => self.note(report),
+                Ok(None) => return,
+                Err(_) => {
+                    let late = format!("the search was not done after {} s", DEADLINE.as_secs());
+                    return self.findings.unsearched.push(late);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, report: Report) {
+        match report {
+            Report::Found(inode, identity, file) => {
+                let fresh = Found { inode, identities: BTreeSet::new(), file };
+                self.by_inode.entry(inode).or_insert(fresh).identities.insert(identity);
+            }
+            Report::Short(shortfall) => self.findings.shortfalls.push(shortfall),
+            Report::Unsearched(place) => self.findings.unsearched.push(place),
+        }
+    }
+
+    /// A name of which nothing was reported did not answer.
+    fn finish(mut self, wanted: BTreeSet<Identity>) -> Findings {
+        let is_answered = |identity: &Identity| {
+            self.by_inode.values().any(|found| found.identities.contains(identity))
+                || self.findings.shortfalls.iter().any(|short| short.identity == *identity)
+        };
+        let silent: Vec<_> = wanted
+            .into_iter()
+            .filter(|identity| matches!(identity, Identity::Path(_)) && !is_answered(identity))
+            .collect();
+        self.findings.shortfalls.extend(silent.into_iter().map(|identity| Shortfall {
+            identity,
+            reason: ResidueReason::Unreadable,
+            detail: "its file system does not answer".into(),
+        }));
+        self.findings.unsearched.sort_unstable();
+        self.findings.unsearched.dedup();
+        self.findings.files.extend(self.by_inode.into_values());
+        self.findings
+    }
+}

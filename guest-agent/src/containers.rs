@@ -32,6 +32,9 @@ pub struct Mount {
     pub point: RulePath,
     /// Name of the file system's type.
     pub fs_type: String,
+    /// Whether an atomic writer replaces what is in it: rules name its links to files of a
+    /// directory that has another name each time.
+    pub atomic: bool,
 }
 
 /// Name that the runtime gave to a container.

@@ -130,11 +130,12 @@ pub fn lower(rules: &RuleSet, mounts: &[Mount]) -> Result<Plan, LowerError> {
 // === impl Plan ===
 
 impl Plan {
-    /// Components of the deepest place.
+    /// Components of the deepest place, with one more for the directories of an atomic writer.
     #[must_use]
     pub fn depth(&self) -> u32 {
         let deepest = self.places.iter().map(|planned| planned.place.depth).max();
-        u32::try_from(deepest.unwrap_or_default()).unwrap_or(u32::MAX)
+        let atomic = self.places.iter().any(|place| place.node.flags & abi::NODE_ATOMIC != 0);
+        u32::try_from(deepest.unwrap_or_default() + usize::from(atomic)).unwrap_or(u32::MAX)
     }
 
     /// Ids of these rules, for messages.

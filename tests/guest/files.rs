@@ -3,6 +3,7 @@
 
 mod names;
 mod paths;
+mod volumes;
 mod whitelist;
 
 use anyhow::{Result, ensure};
@@ -17,7 +18,7 @@ use crate::steps::{
 };
 
 /// A file on each of three floors of a tree.
-const PLANT: &str = "mkdir -p /srv/tree/sub/deep && echo text | \
+pub(crate) const PLANT: &str = "mkdir -p /srv/tree/sub/deep && echo text | \
                      tee /srv/tree/file /srv/tree/sub/file /srv/tree/sub/deep/file";
 
 /// The container of a pod `web` that has labels of policies for `nginx`, with the tree in it.
@@ -29,7 +30,7 @@ fn planted(node: &Node) -> Result<Running<'_>> {
 }
 
 /// A policy for `nginx` with these entries of a list of the section `file`.
-fn file_policy(list: &str, entries: &[&str], action: &str) -> String {
+pub(crate) fn file_policy(list: &str, entries: &[&str], action: &str) -> String {
     let entries = entries.iter().fold(String::new(), |text, entry| text + "\n  - " + entry);
     policy("files", "nginx", &format!("file:\n  {list}:{entries}\naction: {action}"))
 }

@@ -122,6 +122,7 @@ enum abi_hook {
 /* Flags of a node: what lies at the place or below it. */
 #define ABI_NODE_ABOVE_BLOCK (1u << 0) /* the object of a Block rule, below */
 #define ABI_NODE_NAMES_ONLY (1u << 1)  /* of one that knows its objects by their names alone, here or below */
+#define ABI_NODE_ATOMIC (1u << 2)      /* an atomic writer replaces what is in it, see walk.h */
 
 /* Value of `cgroups` for a cgroup whose tasks the guard lets pass. */
 #define ABI_SLOT_EXEMPT 0xffffffffu

@@ -106,6 +106,17 @@ __noinline __u64 hash_below(__u64 place, __u64 address)
 	return sip_finish(&sip, rest, len + sizeof(place));
 }
 
+/* Whether this is a directory that an atomic writer fills and then links to, as the kubelet does for
+ * secrets: `..` and a time. Rules name the links, so what is in it counts as lying beside it. */
+static __always_inline bool is_version(__u64 dentry)
+{
+	char start[2];
+
+	return !bpf_probe_read_kernel(start, sizeof(start),
+				      kernel_memory(struct dentry, dentry)->d_name.name) &&
+	       start[0] == '.' && start[1] == '.';
+}
+
 static long step_down(__u32 i, void *context)
 {
 	struct walk *w = context;
@@ -118,6 +129,11 @@ static long step_down(__u32 i, void *context)
 		return 1;
 	}
 	dentry = w->chain[(w->depth - 1 - component) & (ABI_CHUNK - 1)];
+	if (w->node.flags & ABI_NODE_ATOMIC && is_version(dentry)) {
+		w->node.flags &= ~ABI_NODE_ATOMIC; /* one, not all that are called so */
+		w->found = component + 1;
+		return 0;
+	}
 	w->place = hash_below(w->place, dentry);
 	if (!w->place) {
 		w->failed = 1;

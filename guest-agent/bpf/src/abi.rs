@@ -83,6 +83,8 @@ pub const SET_DENY_EXEC_READS: u32 = 1 << 18;
 
 pub const NODE_ABOVE_BLOCK: u32 = 1 << 0;
 pub const NODE_NAMES_ONLY: u32 = 1 << 1;
+/// `ABI_NODE_ATOMIC`.
+pub const NODE_ATOMIC: u32 = 1 << 2;
 
 pub const DEV_NONE: u32 = u32::MAX;
 

@@ -139,7 +139,7 @@ fn hidden_points<'a>(siblings: &[&'a MountLine]) -> BTreeSet<&'a str> {
 fn mount(line: &MountLine, root: String, point: &str) -> Result<Mount, InvalidMountInfo> {
     let point = RulePath::new(point)
         .map_err(|source| InvalidMountInfo::Point { point: point.into(), source })?;
-    Ok(Mount { dev: line.dev, root, point, fs_type: line.fs_type.clone() })
+    Ok(Mount { dev: line.dev, root, point, fs_type: line.fs_type.clone(), atomic: false })
 }
 
 /// What is left of a path below an ancestor: empty for itself, none if it is elsewhere.

@@ -23,6 +23,12 @@ use super::{
     mountinfo::{self, MAX_TEXT_BYTES, MountLine},
 };
 
+/// File systems that answer for themselves: a server of the container's own could keep us waiting.
+const ANSWERING: [&str; 6] = ["tmpfs", "virtiofs", "overlay", "ext4", "xfs", "erofs"];
+
+/// Without following links, which could lead out of a directory.
+const WITHIN: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS);
+
 /// The opened root directory of a container.
 #[derive(Debug)]
 pub struct Root {
@@ -64,8 +70,27 @@ impl Root {
     pub fn mounts(&self, init: &Init) -> Result<Vec<Mount>, InspectError> {
         let lines = lines_of(init)?;
         let prefix = self.prefix_in(&lines).ok_or(InspectError::RootChanged(init.pid()))?;
-        mountinfo::below(&lines, prefix)
-            .map_err(|source| InspectError::Mounts { pid: init.pid(), source })
+        let mut mounts = mountinfo::below(&lines, prefix)
+            .map_err(|source| InspectError::Mounts { pid: init.pid(), source })?;
+        let atomic: Vec<_> = mounts.iter().map(|mount| self.is_atomic(mount, &mounts)).collect();
+        for (mount, atomic) in mounts.iter_mut().zip(atomic) {
+            mount.atomic = atomic;
+        }
+        Ok(mounts)
+    }
+
+    /// Whether an atomic writer has been at work there: the kubelet's own sign is the link.
+    /// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/pkg/volume/util/atomic_writer.go#L56>
+    fn is_atomic(&self, mount: &Mount, mounts: &[Mount]) -> bool {
+        let mut way = mounts.iter().filter(|other| mount.point.below(&other.point).is_some());
+        if mount.point.depth() == 0 || !way.all(|other| ANSWERING.contains(&&*other.fs_type)) {
+            return false;
+        }
+        let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path = format!("{}/..data", mount.point);
+        let link = openat2(&self.fd, path, how, Mode::empty(), WITHIN);
+        let metadata = link.map(|link| fs::File::from(link).metadata());
+        metadata.is_ok_and(|metadata| metadata.is_ok_and(|found| found.is_symlink()))
     }
 
     /// Whether the process had it for a root already when it was opened: the runtime is done, or
@@ -123,8 +148,7 @@ fn mount_of(fd: &OwnedFd) -> io::Result<u64> {
 /// Opens a directory below another without following links, which could lead out of it.
 fn reopen(root: &impl AsFd, path: &str) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-    Ok(openat2(root, path, flags, Mode::empty(), resolve)?)
+    Ok(openat2(root, path, flags, Mode::empty(), WITHIN)?)
 }
 
 #[cfg(test)]

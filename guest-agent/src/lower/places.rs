@@ -26,7 +26,7 @@ pub struct Place {
     pub name: String,
     /// Components below the root.
     pub depth: usize,
-    /// `abi::NODE_*`: which Block rules have their object here or below.
+    /// `abi::NODE_*`: which Block rules have their object here or below, who writes what is in it.
     pub flags: u32,
 }
 
@@ -45,7 +45,8 @@ impl<'a> Places<'a> {
     pub(super) fn of(rules: &RuleSet, mounts: &'a [Mount]) -> Result<Self, LowerError> {
         let mut places = Self { places: Vec::new(), index: HashMap::new(), mounts };
         for mount in mounts {
-            places.insert(mount.dev, &mount.root)?;
+            let at = places.insert(mount.dev, &mount.root)?;
+            places.add_flags(at, if mount.atomic { abi::NODE_ATOMIC } else { 0 });
         }
         for path in paths_of(rules) {
             places.insert_name(path)?;

@@ -127,7 +127,7 @@ fn path(text: &str) -> RulePath {
 }
 
 fn mount(dev: u32, root: &str, point: &str) -> Mount {
-    Mount { dev, root: root.into(), point: path(point), fs_type: "tmpfs".into() }
+    Mount { dev, root: root.into(), point: path(point), fs_type: "tmpfs".into(), atomic: false }
 }
 
 fn set(rules: Vec<Rule>) -> RuleSet {
@@ -332,6 +332,19 @@ fn what_a_volume_is_mounted_below_is_marked_for_the_volumes_rules() {
     };
     assert!(marked(1, "srv") && marked(1, "") && marked(2, ""));
     assert!(!marked(2, "tool"));
+}
+
+#[test]
+fn where_an_atomic_writer_works_the_kernel_looks_one_directory_deeper() {
+    let secrets = Mount { atomic: true, ..mount(2, "/c1/sa", "/run/sa") };
+    let mounts = [mount(1, "/", "/"), secrets];
+    let rule = block_exec(1, "/run/sa/dir/tool", Match::Name);
+    let plan = lower(&set(vec![rule.clone()]), &mounts).unwrap();
+    let marked = |planned: &&PlannedPlace| planned.node.flags & abi::NODE_ATOMIC != 0;
+    let marked: Vec<_> = plan.places.iter().filter(marked).map(|p| &p.place).collect();
+    assert!(matches!(marked[..], [place] if place.dev == 2 && place.name == "sa"), "{marked:?}");
+    let plain = lower(&set(vec![rule]), &[mount(1, "/", "/"), mount(2, "/c1/sa", "/run/sa")]);
+    assert_eq!(plan.depth(), plain.unwrap().depth() + 1);
 }
 
 #[test]

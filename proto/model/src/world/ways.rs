@@ -17,23 +17,32 @@ pub use subtle::SUBTLE;
 /// The blocked program.
 pub const TARGET: &str = "/usr/bin/apt";
 
-/// A program that nobody blocks.
-pub const ALLOWED: &str = "/usr/bin/true";
+/// The blocked script.
+pub const SCRIPT: &str = "/usr/bin/apt-script";
 
-const SHELL: &str = "/bin/sh";
-const LOADER: &str = "/lib/ld.so";
-const DRIVER: &str = "/usr/bin/driver";
-/// Second names of the target and a copy, in images that have them.
+/// The program that takes the steps.
+pub const DRIVER: &str = "/attack";
+
+/// A program that nobody blocks, and one that is overwritten.
+const ALLOWED: &str = "/usr/bin/allowed";
+const VICTIM: &str = "/usr/bin/overwritten";
+
+const SHELL: &str = "/bin/busybox";
+const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+/// Second name of the target, and a copy, in images that have them.
 const ALIAS: &str = "/usr/bin/apt-alias";
-const TWIN: &str = "/opt/apt-copy";
-/// A fresh name in a directory on the same mount, and an empty directory.
-const FRESH: &str = "/work/x";
-const EMPTY: &str = "/mnt";
+const TWIN: &str = "/opt/vendor/apt";
+/// A fresh name in a directory on the same mount, and an empty directory there.
+const FRESH: &str = "/var/attack/x";
+const EMPTY: &str = "/var/attack/m";
+
+/// Links to the shell, which is all of these.
+const APPLETS: &[&str] = &["cat", "cp", "ls", "sh", "sleep", "stat", "tar", "true"];
 
 /// What a way needs of the image and of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The target is a script.
+    /// The target is the script.
     pub script: bool,
     /// The image has a hard link to the target.
     pub alias: bool,
@@ -55,6 +64,38 @@ pub struct Way {
     steps: fn() -> Vec<(ProcessId, Action)>,
 }
 
+/// The image that ways are gone in: the targets, programs of which no rule speaks, a shell, a loader
+/// and the driver.
+#[must_use]
+pub fn image(kind: RootKind, needs: Needs) -> Image {
+    let mut image = Image::new(kind)
+        .file(&path(TARGET), bytes())
+        .file(&path(SCRIPT), text())
+        .file(&path(ALLOWED), Content::program(2))
+        .file(&path(VICTIM), Content::program(2))
+        .file(&path(SHELL), Content::program(3))
+        .file(&path(LOADER), Content::program(4))
+        .file(&path(DRIVER), Content::program(5))
+        .file(&path("/etc/passwd"), Content::data(6))
+        .public_directory(&path("/tmp"))
+        .public_directory(&path("/var/attack"))
+        .directory(&path(EMPTY))
+        .directory(&path("/root"))
+        .directory(&path("/run"))
+        .directory(&path("/usr/sbin"))
+        .directory(&path("/var/log"));
+    for applet in APPLETS {
+        image = image.symbolic_link(&path(SHELL), &path(&format!("/bin/{applet}")));
+    }
+    if needs.alias {
+        image = image.hard_link(&path(TARGET), &path(ALIAS));
+    }
+    if needs.twin {
+        image = image.file(&path(TWIN), bytes());
+    }
+    image
+}
+
 // === impl Way ===
 
 impl Way {
@@ -63,33 +104,18 @@ impl Way {
         BASIC.iter().chain(SUBTLE)
     }
 
-    /// What the steps run if nobody stops them.
+    /// The program that it runs.
     #[must_use]
     pub fn target(&self) -> Content {
-        if self.needs.script { Content::script(1, path(SHELL)) } else { Content::program(1) }
+        if self.needs.script { text() } else { bytes() }
     }
 
-    /// The world in which the steps are taken: a process with all capabilities, and the target
+    /// The world in which the steps are taken: the driver with all capabilities, and the target
     /// under the name that rules know.
     #[must_use]
     pub fn world(&self, kind: RootKind) -> World {
-        let target = self.target();
-        let mut image = Image::new(kind)
-            .file(&path(TARGET), target.clone())
-            .file(&path(ALLOWED), Content::program(2))
-            .file(&path(SHELL), Content::program(3))
-            .file(&path(LOADER), Content::program(4))
-            .file(&path(DRIVER), Content::program(5))
-            .directory(&path("/work"))
-            .directory(&path(EMPTY));
-        if self.needs.alias {
-            image = image.hard_link(&path(TARGET), &path(ALIAS));
-        }
-        if self.needs.twin {
-            image = image.file(&path(TWIN), target);
-        }
         let privileges = [Privilege::Root, Privilege::Mount, Privilege::Chroot, Privilege::Handle];
-        let (world, driver) = image.start(Some(path(DRIVER)), &privileges);
+        let (world, driver) = image(kind, self.needs).start(Some(path(DRIVER)), &privileges);
         if !self.needs.opened_before {
             return world;
         }
@@ -97,15 +123,31 @@ impl Way {
         opened.expect("the target is in the image").after
     }
 
-    /// The steps, each by the process that takes it.
+    /// The steps, each by the process that takes it: the world's first one, or the child that it
+    /// makes.
     #[must_use]
     pub fn steps(&self) -> Vec<(ProcessId, Action)> {
         (self.steps)()
     }
+
+    /// The steps in another world, by a process that has no open file.
+    #[must_use]
+    pub fn steps_in(&self, world: &World, first: ProcessId) -> Vec<(ProcessId, Action)> {
+        let child = ProcessId(world.newest_process().0 + 1);
+        let mount = MountId(world.newest_mount().0 + 1);
+        let who = |process| if process == FIRST { first } else { child };
+        let moved = |action| match action {
+            Action::Send(to, content) => Action::Send(who(to), content),
+            Action::Exec(At::Tree(_, path)) => Action::Exec(At::Tree(mount, path)),
+            Action::Load(At::Tree(_, path)) => Action::Load(At::Tree(mount, path)),
+            other => other,
+        };
+        self.steps().into_iter().map(|(by, action)| (who(by), moved(action))).collect()
+    }
 }
 
 const NOTHING: Needs = Needs { script: false, alias: false, twin: false, opened_before: false };
-const SCRIPT: Needs = Needs { script: true, ..NOTHING };
+const SCRIPTED: Needs = Needs { script: true, ..NOTHING };
 const ALIASED: Needs = Needs { alias: true, ..NOTHING };
 
 /// The first process, its child, the first file that it opens, and the first mount that it makes.
@@ -122,13 +164,14 @@ fn at(text: &str) -> At {
     At::Path(path(text))
 }
 
-/// The target's bytes, as those ways have them that do not read the target.
+/// What the target holds.
 fn bytes() -> Content {
     Content::program(1)
 }
 
+/// What the script holds.
 fn text() -> Content {
-    Content::script(1, path(SHELL))
+    Content::script(7, path(SHELL))
 }
 
 fn other() -> Content {

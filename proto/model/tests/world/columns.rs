@@ -12,7 +12,7 @@ use policy_model::{
     },
 };
 
-use crate::play::{End, block, by, held, play, play_in, set};
+use crate::play::{End, blocks, held, play, play_in, set};
 
 const MEASURED: &str = include_str!("measured.txt");
 
@@ -134,15 +134,15 @@ fn every_measured_cell_is_what_the_model_says() {
 /// identity always covers opens for execution (P3).
 #[test]
 fn rule_sets_reproduce_the_columns_that_they_can_express() {
-    let identity = || block(2, Category::Process, by(Match::Identity));
-    let read = || block(3, Category::File, by(Match::Identity));
+    let identity = blocks(1, Category::Process, Match::Identity);
+    let all = [identity.clone(), blocks(3, Category::File, Match::Identity)].concat();
     let taint = Options { taint: true, no_unlinked_exec: true, ..Options::default() };
     let anonymous = Options { no_anonymous_exec: true, ..taint };
     let plus = Options { no_execmod: true, no_poke: true, ..anonymous };
     let columns: [(usize, RuleSet, &[&str]); 5] = [
-        (2, set(vec![identity(), read()], Options::default()), &[]),
-        (3, set(vec![identity()], taint), &["B14"]),
-        (4, set(vec![identity(), read()], anonymous), &[]),
+        (2, set(all.clone(), Options::default()), &[]),
+        (3, set(identity, taint), &["B14"]),
+        (4, set(all, anonymous), &[]),
         (5, held(taint), &[]),
         (6, held(plus), &[]),
     ];

@@ -8,7 +8,7 @@ use policy_model::{
     hook::Event,
     world::{
         Obstacle, ProcessId, RootKind, World,
-        ways::{TARGET, Way},
+        ways::{SCRIPT, TARGET, Way},
     },
 };
 
@@ -65,10 +65,6 @@ pub(crate) fn block(id: u64, category: Category, object: Object) -> Rule {
     Rule::new(RuleId(id), category, RuleAction::Block, object)
 }
 
-pub(crate) fn by(matching: Match) -> Object {
-    Object::Path(PathObject { path: path(TARGET), matching })
-}
-
 pub(crate) fn tree(text: &str) -> Object {
     Object::Directory(Directory { path: path(text), recursive: true, atomic_volume: false })
 }
@@ -79,15 +75,24 @@ pub(crate) fn set(rules: Vec<Rule>, options: Options) -> RuleSet {
     set
 }
 
+/// Of both targets.
+pub(crate) fn blocks(first: u64, category: Category, matching: Match) -> Vec<Rule> {
+    let object = |path| Object::Path(PathObject { path, matching });
+    (first..)
+        .zip([TARGET, SCRIPT])
+        .map(|(id, target)| block(id, category, object(path(target))))
+        .collect()
+}
+
 /// What the author wrote.
 pub(crate) fn literal() -> RuleSet {
-    set(vec![block(1, Category::Process, by(Match::Name))], Options::default())
+    set(blocks(1, Category::Process, Match::Name), Options::default())
 }
 
 /// The rules of `base`, with these options.
 pub(crate) fn held(options: Options) -> RuleSet {
-    let twin = block(2, Category::Process, by(Match::Identity));
-    set([literal().rules(), &[twin]].concat(), options)
+    let twins = blocks(3, Category::Process, Match::Identity);
+    set([literal().rules(), &twins].concat(), options)
 }
 
 pub(crate) fn base() -> RuleSet {

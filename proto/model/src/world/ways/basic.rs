@@ -2,8 +2,8 @@
 //! B01 to B37.
 
 use super::{
-    ALIAS, ALIASED, ALLOWED, Action, At, CHILD, EMPTY, FIRST, FRESH, LOADER, NOTHING, Needs,
-    OPENED, SCRIPT, SHELL, TARGET, TWIN, Way, alone, at, bytes, exec, other, path, text,
+    ALIAS, ALIASED, Action, At, CHILD, EMPTY, FIRST, FRESH, LOADER, NOTHING, Needs, OPENED, SCRIPT,
+    SCRIPTED, SHELL, TARGET, TWIN, VICTIM, Way, alone, at, bytes, exec, other, path, text,
 };
 use crate::world::{Bytes, Memory};
 
@@ -35,41 +35,41 @@ pub const BASIC: &[Way] = ways! {
         exec(FRESH),
     ]);
     "B08" "xchg-dir" NOTHING => alone([
-        Action::Mkdir(path("/work/d")),
-        Action::Exchange(path("/work/d"), path("/usr/bin")),
-        exec("/work/d/apt"),
+        Action::Mkdir(path("/var/attack/d")),
+        Action::Exchange(path("/var/attack/d"), path("/usr/bin")),
+        exec("/var/attack/d/apt"),
     ]);
     "B09" "bind-file" NOTHING => alone([
         Action::Obtain(path(FRESH), other()),
         Action::Bind(at(TARGET), path(FRESH)),
         exec(FRESH),
     ]);
-    "B10" "bind-dir" NOTHING => alone([bind(), exec("/mnt/apt")]);
+    "B10" "bind-dir" NOTHING => alone([bind(), exec("/var/attack/m/apt")]);
     "B11" "bind-mv" NOTHING => alone([
         bind(),
-        Action::Rename(at("/mnt/apt"), path("/mnt/y")),
-        exec("/mnt/y"),
+        Action::Rename(at("/var/attack/m/apt"), path("/var/attack/m/y")),
+        exec("/var/attack/m/y"),
     ]);
     "B12" "bind-ln" NOTHING => alone([
         bind(),
-        Action::Link(at("/mnt/apt"), path("/mnt/y")),
-        exec("/mnt/y"),
+        Action::Link(at("/var/attack/m/apt"), path("/var/attack/m/y")),
+        exec("/var/attack/m/y"),
     ]);
     "B13" "bind-cp" NOTHING => alone([
         bind(),
-        Action::Copy(at("/mnt/apt"), path(FRESH)),
+        Action::Copy(at("/var/attack/m/apt"), path(FRESH)),
         exec(FRESH),
     ]);
     "B14" "overlay-mount" NOTHING => alone([
         Action::Overlay(at("/usr/bin"), path(EMPTY)),
-        exec("/mnt/apt"),
+        exec("/var/attack/m/apt"),
     ]);
     "B15" "chroot" NOTHING => alone([Action::Chroot(at("/usr")), exec("/bin/apt")]);
     "B16" "ld.so" NOTHING => alone([exec(LOADER), Action::Load(at(TARGET))]);
     "B17" "memfd" NOTHING => alone([read(), Action::Inject(bytes(), Memory::Memfd)]);
     "B18" "o_tmpfile" NOTHING => alone([
         read(),
-        Action::OpenUnnamed(path("/work")),
+        Action::OpenUnnamed(path("/var/attack")),
         Action::WriteOpen(OPENED, bytes()),
         Action::Link(At::Open(OPENED), path(FRESH)),
         exec(FRESH),
@@ -94,8 +94,8 @@ pub const BASIC: &[Way] = ways! {
     ].into_iter().chain(write_and_run().map(|action| (CHILD, action))).collect::<Vec<_>>();
     "B25" "overwrite-allowed" NOTHING => alone([
         read(),
-        Action::Write(path(ALLOWED), bytes()),
-        exec(ALLOWED),
+        Action::Write(path(VICTIM), bytes()),
+        exec(VICTIM),
     ]);
     "B26" "image-hardlink" ALIASED => alone([exec(ALIAS)]);
     "B27" "image-copy" Needs { twin: true, ..NOTHING } => alone([exec(TWIN)]);
@@ -115,23 +115,23 @@ pub const BASIC: &[Way] = ways! {
         (FIRST, Action::Fork),
         (CHILD, exec(TARGET)),
     ];
-    "B34" "script-arg" SCRIPT => alone([
+    "B34" "script-arg" SCRIPTED => alone([
         exec(SHELL),
-        Action::Interpret(Bytes::File(at(TARGET))),
+        Action::Interpret(Bytes::File(at(SCRIPT))),
     ]);
-    "B35" "script-stdin" SCRIPT => alone([
-        Action::Open(at(TARGET)),
+    "B35" "script-stdin" SCRIPTED => alone([
+        Action::Open(at(SCRIPT)),
         exec(SHELL),
         Action::Interpret(Bytes::Open(OPENED)),
     ]);
-    "B36" "script-pipe" SCRIPT => [
+    "B36" "script-pipe" SCRIPTED => [
         (FIRST, Action::Fork),
         (CHILD, exec(SHELL)),
-        (FIRST, read()),
+        (FIRST, Action::Read(at(SCRIPT))),
         (FIRST, Action::Send(CHILD, text())),
         (CHILD, Action::Interpret(Bytes::Memory(text()))),
     ];
-    "B37" "script-byo" SCRIPT => alone([
+    "B37" "script-byo" SCRIPTED => alone([
         Action::Obtain(path(FRESH), text()),
         exec(SHELL),
         Action::Interpret(Bytes::File(at(FRESH))),

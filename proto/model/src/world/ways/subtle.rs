@@ -13,7 +13,7 @@ pub const SUBTLE: &[Way] = ways! {
     "S1" "map-then-protect" NOTHING => alone([Action::MapThenProtect(at(TARGET))]);
     "S2" "overlay-load" NOTHING => alone([
         Action::Overlay(at("/usr/bin"), path(EMPTY)),
-        Action::Load(at("/mnt/apt")),
+        Action::Load(at("/var/attack/m/apt")),
     ]);
     "S3" "interpreter" NOTHING => alone([
         Action::Obtain(path(FRESH), Content::interpreted_by(8, path(TARGET))),
@@ -67,10 +67,10 @@ pub const SUBTLE: &[Way] = ways! {
     "S18" "ln-rm" NOTHING => alone([
         Action::Obtain(path(FRESH), bytes()),
         Action::Chmod(at(FRESH)),
-        Action::Link(at(FRESH), path("/work/y")),
+        Action::Link(at(FRESH), path("/var/attack/y")),
         Action::Unlink(path(FRESH)),
         Action::Evict,
-        exec("/work/y"),
+        exec("/var/attack/y"),
     ]);
 };
 

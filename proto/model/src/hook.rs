@@ -69,8 +69,12 @@ pub enum Change {
     Mkdir,
     /// `path_symlink`
     Symlink,
-    /// `inode_setattr`, of mode, owner or size.
-    Setattr,
+    /// `path_truncate`: of truncate(2), not of an open.
+    Truncate,
+    /// `path_chmod`
+    Chmod,
+    /// `path_chown`
+    Chown,
 }
 
 /// One call of a hook, for a task that rules hold.
@@ -146,7 +150,9 @@ impl Change {
             Self::Mknod => "path_mknod",
             Self::Mkdir => "path_mkdir",
             Self::Symlink => "path_symlink",
-            Self::Setattr => "inode_setattr",
+            Self::Truncate => "path_truncate",
+            Self::Chmod => "path_chmod",
+            Self::Chown => "path_chown",
         }
     }
 }

@@ -255,6 +255,13 @@ impl World {
         self.content(self.inode_at(spot))
     }
 
+    /// Whether a path of the container's first process leads to a directory.
+    #[must_use]
+    pub fn is_directory_at(&self, path: &RulePath) -> bool {
+        let spot = self.resolve(ProcessId::FIRST, &At::Path(path.clone()));
+        spot.is_ok_and(|spot| self.is_directory(self.inode_at(spot)))
+    }
+
     /// The process that was made last.
     #[must_use]
     pub fn newest_process(&self) -> ProcessId {

@@ -146,13 +146,9 @@ impl Judge<'_> {
             Event::Exec(file) => self.refused_program(file),
             Event::Open(file, open) => return self.refused_open(file, *open),
             Event::Map(map) => self.refused_map(map),
-            Event::Rename { old, new, exchange } => {
-                let guarded = self.guarded(old)?.or(self.guarded(new)?);
-                guarded
-                    .or_else(|| self.guarded_directory(old))
-                    .or_else(|| if *exchange { self.guarded_directory(new) } else { None })
-            }
-            Event::Link { old, new } => self.guarded(old)?.or(self.guarded(new)?),
+            Event::Rename { old, new, .. } => self.guarded(old)?.or(self.guarded(new)?),
+            // The new name of a link is as blocked as any file under it.
+            Event::Link { old, .. } => self.guarded(old)?,
             Event::SysAdmin if options.no_new_mounts => {
                 Some(Judgement::hardened(Primitive::NewMount, EPERM))
             }
@@ -208,41 +204,40 @@ impl Judge<'_> {
         ])
     }
 
-    /// A file that may not be executed keeps its names, and no other gets them.
+    /// What may not be executed keeps its name, and no other takes it. Directories stay where they
+    /// are while rules that know their objects by name alone, or with `ancestors` any rules, speak
+    /// of what is in them.
     fn guarded(&self, file: &File) -> Result<Option<Judgement>, UnsupportedRule> {
-        if self.rules.options.name_guard == NameGuard::None {
+        let guard = self.rules.options.name_guard;
+        if guard == NameGuard::None {
             return Ok(None);
         }
         let by_name = File::place(file.path.clone());
-        let named = self.blocking_rules(&by_name)?;
-        let held = named.or(self.exec_blocked(file)?);
-        Ok(held.map(|decision| Judgement {
-            primitive: Some(Primitive::NameGuard),
-            ..Judgement::by_rules(decision)
-        }))
+        if let Some(decision) = self.blocking_rules(&by_name)?.or(self.exec_blocked(file)?) {
+            let primitive = Some(Primitive::NameGuard);
+            return Ok(Some(Judgement { primitive, ..Judgement::by_rules(decision) }));
+        }
+        let Some(path) = &file.path else { return Ok(None) };
+        let keeps = |rule: &&Rule| {
+            let below = place_of(rule).and_then(|place| place.below(path));
+            below.is_some_and(|below| {
+                self.is_by_name_alone(rule) || guard == NameGuard::Ancestors && !below.is_empty()
+            })
+        };
+        let mut blocks = self.rules.rules().iter().filter(|rule| rule.action == Action::Block);
+        Ok(blocks
+            .any(|rule| keeps(&rule))
+            .then(|| Judgement::hardened(Primitive::NameGuard, EACCES)))
     }
 
-    /// A directory stays where it is while rules by name, or with `ancestors` any rules, speak of
-    /// what is in it.
-    fn guarded_directory(&self, file: &File) -> Option<Judgement> {
-        let path = file.path.as_ref().filter(|_| file.directory)?;
-        let held = |rule: &Rule| {
-            let moves = rule.action == Action::Block
-                && place_of(rule).is_some_and(|place| place.below(path).is_some());
-            match self.rules.options.name_guard {
-                NameGuard::None => false,
-                NameGuard::Object => moves && matches!(rule.object, Object::Directory(_)),
-                NameGuard::Ancestors => moves,
-            }
+    /// No rule holds the objects of this one by identity.
+    fn is_by_name_alone(&self, rule: &Rule) -> bool {
+        let Object::Path(PathObject { path, matching }) = &rule.object else { return true };
+        let twin = Object::Path(PathObject { path: path.clone(), matching: Match::Identity });
+        let is_twin = |other: &Rule| {
+            other.action == Action::Block && other.category == rule.category && other.object == twin
         };
-        let mut ids: Vec<_> =
-            self.rules.rules().iter().filter(|rule| held(rule)).map(|rule| rule.id).collect();
-        ids.sort_unstable();
-        (!ids.is_empty()).then(|| {
-            let reason = Some(Reason::Rule);
-            let decision = Decision { verdict: Verdict::Block, reason, rules: ids };
-            Judgement { primitive: Some(Primitive::NameGuard), ..Judgement::by_rules(decision) }
-        })
+        *matching == Match::Name && !self.rules.rules().iter().any(is_twin)
     }
 
     fn covering_mount(&self, at: &File) -> Option<Judgement> {

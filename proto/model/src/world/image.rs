@@ -126,6 +126,12 @@ impl Image {
         self
     }
 
+    /// What a file holds that is there.
+    #[must_use]
+    pub fn content_of(&self, path: &RulePath) -> Option<Content> {
+        self.world.content_of(path).cloned()
+    }
+
     /// The world with a process of these privileges, whose executable has this name.
     #[must_use]
     pub fn start(self, exe: Option<RulePath>, privileges: &[Privilege]) -> (World, ProcessId) {

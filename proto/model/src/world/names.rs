@@ -176,7 +176,7 @@ impl Scene {
         if self.world.mounts[spot.mount.0].read_only {
             return Err(Obstacle::ReadOnly);
         }
-        let event = Event::Name(Change::Setattr, self.seen(spot));
+        let event = Event::Name(Change::Chmod, self.seen(spot));
         self.emit(event);
         let inode = self.world.inode_at(spot);
         self.world.copy_up(inode);
@@ -193,7 +193,7 @@ impl Scene {
         let inode = self.world.inode_at(open.spot);
         self.world.fill(inode, content);
         // As by fchmod(2): whoever writes a program wants to run it.
-        let event = Event::Name(Change::Setattr, self.seen(open.spot));
+        let event = Event::Name(Change::Chmod, self.seen(open.spot));
         self.emit(event);
         self.world.inode_mut(inode).executable = true;
         Ok(())

@@ -167,8 +167,6 @@ impl Scene {
         let spot = match self.world.occupant(slot).map(|spot| self.world.cross(spot)) {
             Some(spot) => {
                 self.open(spot, WRITE)?;
-                let event = Event::Name(Change::Setattr, self.seen(spot));
-                self.emit(event);
                 spot
             }
             None => {

@@ -26,8 +26,8 @@ fn any_file() -> impl Strategy<Value = File> {
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
-    use Change::{Mkdir, Mknod, Rmdir, Setattr, Symlink, Unlink};
-    let change = select(vec![Unlink, Rmdir, Mknod, Mkdir, Symlink, Setattr]);
+    use Change::{Chmod, Chown, Mkdir, Mknod, Rmdir, Symlink, Truncate, Unlink};
+    let change = select(vec![Unlink, Rmdir, Mknod, Mkdir, Symlink, Truncate, Chmod, Chown]);
     let open = any::<[bool; 3]>();
     let map = (option::of(any_file()), any::<[bool; 4]>());
     let pair = (any_file(), any_file(), any::<bool>());

@@ -146,14 +146,15 @@ fn the_name_guard_keeps_names_and_their_directories() {
     let rename = |from, to| Action::Rename(at(from), path(to));
     let (world, _) = start(RootKind::Plain);
     let guarded = Some((Reason::Rule, Some(Primitive::NameGuard), 13));
+    let above = Some((Reason::Hardening, Some(Primitive::NameGuard), 13));
     let guards = [
         (rename("/usr/bin/apt", "/tmp/x"), guarded, guarded),
         (rename("/usr/bin/true", "/usr/bin/apt"), guarded, guarded),
         (Action::Exchange(path("/usr/bin/true"), path("/usr/bin/apt")), guarded, guarded),
         (Action::Link(at("/usr/bin/apt"), path("/tmp/x")), guarded, guarded),
         (rename("/usr/bin/true", "/tmp/x"), None, None),
-        (rename("/usr/bin", "/usr/bin2"), None, guarded),
-        (rename("/usr", "/usr2"), None, guarded),
+        (rename("/usr/bin", "/usr/bin2"), None, above),
+        (rename("/usr", "/usr2"), None, above),
         (rename("/etc", "/etc2"), None, None),
         (Action::Unlink(path("/usr/bin/apt")), None, None),
     ];

@@ -6,6 +6,7 @@
 //! ended, the events of the relay, its log. All of it ends when the [`Node`] is dropped. What it
 //! does not have of a node: Kubernetes, a CRI, and Kata's shim and agent.
 
+mod config;
 mod lines;
 mod reboot;
 
@@ -21,15 +22,15 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use config::NodeConfig;
 pub use lines::Lines;
 use reboot::ADDRESS;
 
 use crate::{
-    rootfs::{Container, Hook, HookPoint, Rootfs, debian_disks, debian_share},
+    rootfs::{Container, Hook, HookPoint, Rootfs},
     vm::{
-        GuestFile, KernelChoice, Spawn, Vm, VmConfig, host_program,
+        Spawn, Vm, VmConfig, host_program,
         process::{TiedProcess, tied},
-        static_program,
     },
 };
 
@@ -44,27 +45,6 @@ const KEY: &str = "relay.key";
 
 /// For anything that a machine under load does in seconds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A node to be.
-#[derive(Clone, Debug)]
-pub struct NodeConfig {
-    /// Names the log directory.
-    pub name: String,
-    /// What the guest boots.
-    pub kernel: KernelChoice,
-    /// Guest memory.
-    pub memory_mib: u32,
-    /// Whether the guest has the disks of Debian containers.
-    pub debian: bool,
-    /// Whether the guest has the share of Debian containers on virtio-fs.
-    pub virtiofs: bool,
-    /// Added to the kernel's command line.
-    pub cmdline: Vec<String>,
-    /// Added to the agent's command line.
-    pub agent_args: Vec<String>,
-    /// Added to the relay's command line.
-    pub relay_args: Vec<String>,
-}
 
 /// A running node.
 pub struct Node {
@@ -86,39 +66,6 @@ struct Relay {
     process: TiedProcess,
     events: Lines,
     log: Lines,
-}
-
-// === impl NodeConfig ===
-
-impl NodeConfig {
-    /// Busybox containers on whichever kernel is there.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            kernel: KernelChoice::Auto,
-            memory_mib: 1024,
-            debian: false,
-            virtiofs: false,
-            cmdline: Vec::new(),
-            agent_args: Vec::new(),
-            relay_args: Vec::new(),
-        }
-    }
-
-    /// Debian containers too.
-    #[must_use]
-    pub fn debian(mut self) -> Self {
-        self.debian = true;
-        self
-    }
-
-    /// Containers on virtio-fs too.
-    #[must_use]
-    pub fn virtiofs(mut self) -> Self {
-        self.virtiofs = true;
-        self
-    }
 }
 
 // === impl Node ===
@@ -367,13 +314,12 @@ pub fn keygen(path: &Path) -> Result<String> {
 fn boot(config: &NodeConfig, pin: &str) -> Result<Vm> {
     let mut cmdline = config.cmdline.clone();
     cmdline.push(format!("kadapter.relay_key={pin}"));
-    let agent = static_program("guest-agent", "kadapter-agent")?;
     Vm::boot(&VmConfig {
         kernel: config.kernel,
         cmdline,
-        files: vec![GuestFile::program(AGENT, agent)],
-        disks: if config.debian { debian_disks()? } else { Vec::new() },
-        share: config.virtiofs.then(debian_share).transpose()?,
+        files: config.files()?,
+        disks: config.disks()?,
+        share: config.share()?,
         memory_mib: config.memory_mib,
         ..VmConfig::new(&config.name)
     })

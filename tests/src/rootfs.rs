@@ -21,8 +21,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::vm::{Disk, End, Exec, Output, Vm};
 
+pub use self::attacked::{Medium, UnknownMedium};
 pub use self::spec::{Capabilities, Hook, HookPoint};
 
+mod attacked;
 mod debian;
 mod spec;
 
@@ -42,6 +44,8 @@ pub enum Rootfs {
     /// The same image as the lower layer of an overlay of the host, which the guest has over
     /// virtio-fs. The VM needs [`debian_share`].
     DebianVirtiofs,
+    /// A small image to attack. The VM needs what its [`Medium`] says.
+    Attacked(Medium),
 }
 
 /// A container to be.
@@ -94,6 +98,15 @@ pub fn debian_share() -> Result<PathBuf> {
 
 const EXT4_DISK: &str = "debian-ext4";
 const OVERLAY_DISK: &str = "debian-lower";
+
+// === impl Rootfs ===
+
+impl Rootfs {
+    /// Whether the host makes it.
+    fn is_shared(self) -> bool {
+        matches!(self, Self::DebianVirtiofs | Self::Attacked(Medium::Virtiofs))
+    }
+}
 
 // === impl Container ===
 
@@ -165,7 +178,8 @@ impl Container {
             Rootfs::Busybox => BUSYBOX.to_owned(),
             Rootfs::DebianExt4 => with_disk(EXT4_DISK, DEBIAN_EXT4),
             Rootfs::DebianOverlay => with_disk(OVERLAY_DISK, DEBIAN_OVERLAY),
-            Rootfs::DebianVirtiofs => {
+            Rootfs::Attacked(medium) if !self.rootfs.is_shared() => medium.script(),
+            Rootfs::DebianVirtiofs | Rootfs::Attacked(_) => {
                 format!("mount --bind {} $root\n", vm.share()?.root(&self.id)?)
             }
         };
@@ -290,6 +304,14 @@ impl Running<'_> {
         self.bundle.vm.run(exec)
     }
 
+    /// Words that run a program in it as a user of any id, for [`Vm::run`] and [`Vm::spawn`].
+    #[must_use]
+    pub fn argv(&self, user: u32, words: &[&str]) -> Vec<String> {
+        let user = format!("{user}:{user}");
+        let head = ["runc", "exec", "--user", &user, &self.bundle.id];
+        head.iter().chain(words).map(ToString::to_string).collect()
+    }
+
     /// Kills all of its processes, removes it and its root.
     ///
     /// # Errors
@@ -297,16 +319,22 @@ impl Running<'_> {
     pub fn delete(self) -> Result<()> {
         let vm = self.bundle.vm;
         vm.must(&["runc", "delete", "--force", &self.bundle.id])?;
-        let script =
-            r#"if grep -q " $1/rootfs " /proc/mounts; then umount "$1/rootfs"; fi; rm -r "$1""#;
-        let output = vm.exec(&["sh", "-euc", script, "sh", &self.bundle.path()])?;
+        let output = vm.exec(&["sh", "-euc", REMOVE, "sh", &self.bundle.path()])?;
         ensure!(output.end == End::Exited { status: 0 }, "{}", output.stderr.text());
-        match self.bundle.rootfs {
-            Rootfs::DebianVirtiofs => vm.share()?.remove_root(&self.bundle.id),
-            _ => Ok(()),
+        if self.bundle.rootfs.is_shared() {
+            vm.share()?.remove_root(&self.bundle.id)?;
         }
+        Ok(())
     }
 }
+
+/// $1 bundle. An overlay goes before the layers that it was made of.
+const REMOVE: &str = r#"
+for mounted in rootfs disk lower; do
+    if grep -q " $1/$mounted " /proc/mounts; then umount "$1/$mounted"; fi
+done
+rm -r "$1"
+"#;
 
 /// A copy of its own, so that no container shares an inode with another or with the guest.
 const BUSYBOX: &str = "

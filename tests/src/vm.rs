@@ -45,7 +45,7 @@ use self::qemu::{Image, Sockets};
 
 mod console;
 mod control;
-mod guest_tools;
+pub(crate) mod guest_tools;
 mod initramfs;
 mod kernel;
 mod places;

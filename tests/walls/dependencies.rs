@@ -47,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "guest-agent",
         ],
     ),
-    ("xtask", &["e2e"]),
+    ("xtask", &["attacks", "e2e"]),
 ];
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) struct SceneArgs {
     /// The program that a rule speaks of, in a directory of a directory of the root
     #[arg(long, value_name = "PATH", default_value = places::TARGET)]
     pub(crate) target: PathBuf,
-    /// A second hard link to it, shipped by the image
+    /// A second hard link to a target, shipped by the image
     #[arg(long, value_name = "PATH", default_value = places::ALIAS)]
     pub(crate) alias: PathBuf,
     /// An equal file, shipped by the image

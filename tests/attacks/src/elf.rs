@@ -3,6 +3,8 @@
 //! target is. Each prints one line and ends. Position-independent: it also runs from any memory
 //! that its bytes were put into, when jumped to at [`ENTRY`]; the dynamic loader accepts it too.
 
+use attacks::places::LOADER;
+
 /// What the target prints, and nobody else.
 pub(crate) const TARGET_MARK: &[u8; MARK_BYTES] = b"attack: the target itself has run";
 
@@ -47,6 +49,13 @@ const READ_EXECUTE: u32 = 5;
 /// The target. Another tag makes a file of other content that does the same.
 pub(crate) fn target(tag: &str) -> Vec<u8> {
     let mut bytes = elf(TARGET_MARK, None);
+    bytes.extend_from_slice(tag.as_bytes());
+    bytes
+}
+
+/// A target that the kernel starts through the dynamic loader.
+pub(crate) fn loaded_target(tag: &str) -> Vec<u8> {
+    let mut bytes = elf(TARGET_MARK, Some(LOADER));
     bytes.extend_from_slice(tag.as_bytes());
     bytes
 }
@@ -156,8 +165,10 @@ mod tests {
     #[test]
     fn the_dynamic_loader_runs_the_target() {
         let directory = TempDir::new().unwrap();
-        let target = program(&directory, "target", target("tag"));
-        let output = Command::new("/lib64/ld-linux-x86-64.so.2").arg(target).output().unwrap();
+        let target = program(&directory, "target", loaded_target("tag"));
+        // One that may not be executed is loaded nevertheless.
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o644)).unwrap();
+        let output = Command::new(LOADER).arg(target).output().unwrap();
         assert_eq!(output.stdout, TARGET_MARK, "{output:?}");
     }
 

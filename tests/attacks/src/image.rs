@@ -66,15 +66,18 @@ pub(crate) fn lay(args: &ImageArgs) -> io::Result<()> {
 
 fn targets(inside: &impl Fn(&str) -> PathBuf) -> io::Result<()> {
     write(&inside(places::TARGET), elf::target(""))?;
-    fs::hard_link(inside(places::TARGET), inside(places::ALIAS))?;
     write(&inside(places::COPY), elf::target(""))?;
     write(&inside(places::SCRIPT), SCRIPT)?;
     write(&inside(places::ALLOWED), elf::allowed())?;
     write(&inside(places::VICTIM), elf::allowed())?;
-    for way in places::OWN_TARGETS {
+    for way in places::LINKED {
         let own = places::own_target(places::TARGET, way);
         write(&inside(&own), elf::target(way))?;
-        fs::hard_link(inside(&own), inside(&format!("{own}-alias")))?;
+        fs::hard_link(inside(&own), inside(&places::own_alias(places::TARGET, way)))?;
+    }
+    for way in places::LOADED {
+        let own = places::own_target(places::TARGET, way);
+        write(&inside(&own), elf::loaded_target(way))?;
     }
     Ok(())
 }
@@ -95,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_image_has_every_place_and_two_names_of_the_target() {
+    fn the_image_has_every_place_and_two_names_only_where_they_are_needed() {
         let root = tempfile::tempdir().unwrap();
         let [busybox, loader] = ["busybox", "loader"].map(|name| root.path().join(name));
         fs::write(&busybox, "").unwrap();
@@ -107,7 +110,9 @@ mod tests {
         for target in places::targets() {
             assert_eq!(fs::metadata(inside(&target)).unwrap().mode() & 0o777, 0o755);
         }
-        assert_eq!(inode(places::TARGET), inode(places::ALIAS));
+        assert_eq!(fs::metadata(inside(places::TARGET)).unwrap().nlink(), 1);
+        let linked = places::own_target(places::TARGET, "B26");
+        assert_eq!(inode(&linked), inode(places::ALIAS));
         assert_ne!(inode(places::TARGET), inode(places::COPY));
         let [target, copy] =
             [places::TARGET, places::COPY].map(|path| fs::read(inside(path)).unwrap());

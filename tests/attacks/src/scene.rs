@@ -26,7 +26,7 @@ impl Scene {
     /// That of a way.
     pub(crate) fn of(entry: &Entry, image: &SceneArgs) -> Self {
         let mut image = image.clone();
-        if places::OWN_TARGETS.contains(&entry.id) {
+        if places::has_own_target(entry.id) {
             image.target = places::own_target(&image.target.to_string_lossy(), entry.id).into();
         }
         Self { directory: image.work.join(entry.id.to_lowercase()), image, held: None }

@@ -27,13 +27,8 @@ pub(crate) type Gone = Result<(), Cause>;
 
 /// Becomes a program.
 pub(crate) fn run(trace: &Trace, path: &Path) -> Gone {
-    run_with(trace, &[path])
-}
-
-/// Becomes a program that has arguments.
-pub(crate) fn run_with(trace: &Trace, argv: &[&Path]) -> Gone {
-    let argv = argv.iter().map(|word| text(word)).collect::<Result<Vec<_>, _>>()?;
-    trace.step("exec", || execv(&argv[0], &argv).map(drop))
+    let path = text(path)?;
+    trace.step("exec", || execv(&path, &[&path]).map(drop))
 }
 
 /// Becomes the program of a descriptor, or one below it.

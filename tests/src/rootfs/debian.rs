@@ -45,7 +45,7 @@ fn make(step: &Step, entry: &Path) -> Result<()> {
 }
 
 /// A command that sees itself as root, so that owners and devices can be unpacked.
-fn as_root(program: &str) -> Result<Command> {
+pub(super) fn as_root(program: &str) -> Result<Command> {
     let status = Command::new("id").arg("--user").output().context("run id")?;
     if status.stdout == b"0\n" {
         return Ok(Command::new(program));

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, ensure};
+use cpio::NewcReader;
 
 use super::initramfs::{self, GuestFile};
 use crate::apt::{self, Package};
@@ -34,6 +35,22 @@ pub(super) fn base_archive() -> Result<PathBuf> {
         *archive = Some(find_or_make()?);
     }
     Ok(archive.clone().expect("set above"))
+}
+
+/// A file of every guest, by its place there.
+pub(crate) fn file(place: &str) -> Result<Vec<u8>> {
+    let archive = fs::read(base_archive()?).context("read the archive")?;
+    let mut left = archive.as_slice();
+    loop {
+        let entry = NewcReader::new(left).context("read an entry")?;
+        ensure!(!entry.entry().is_trailer(), "no guest has {place}");
+        if entry.entry().name() == place.trim_start_matches('/') {
+            let mut bytes = Vec::new();
+            entry.to_writer(&mut bytes).context("unpack")?;
+            return Ok(bytes);
+        }
+        left = entry.finish().context("skip an entry")?;
+    }
 }
 
 fn find_or_make() -> Result<PathBuf> {

@@ -10,9 +10,10 @@ use rustix::mount::{
     fsmount, fsopen, open_tree,
 };
 
+use super::loaded::load;
 use super::mounts::layers;
 use crate::scene::Scene;
-use crate::steps::{Gone, become_able_to_mount, run_at, run_with};
+use crate::steps::{Gone, become_able_to_mount, run_at};
 use crate::trace::{Cause, Trace};
 
 pub(super) fn bind(scene: &Scene, trace: &Trace) -> Gone {
@@ -33,7 +34,7 @@ pub(super) fn overlay_by_loader(scene: &Scene, trace: &Trace) -> Gone {
     let mount = detached(scene, trace, FsMountFlags::empty())?;
     let directory = format!("/proc/self/fd/{}", mount.as_raw_fd());
     let target = Path::new(&directory).join(scene.target_name());
-    run_with(trace, &[&scene.image.loader, &target])
+    load(scene, trace, &target)
 }
 
 fn detached(scene: &Scene, trace: &Trace, flags: FsMountFlags) -> Result<OwnedFd, Cause> {

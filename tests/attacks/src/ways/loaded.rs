@@ -43,7 +43,7 @@ pub(super) fn interpreter_of_script(scene: &Scene, trace: &Trace) -> Gone {
 }
 
 /// Runs the loader, which has to be heard: it tells in words what the kernel refused.
-fn load(scene: &Scene, trace: &Trace, target: &Path) -> Gone {
+pub(super) fn load(scene: &Scene, trace: &Trace, target: &Path) -> Gone {
     let mut command = Command::new(&scene.image.loader);
     command.arg(target).env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
     let child = trace.step("exec the loader", || command.spawn())?;

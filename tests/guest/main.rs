@@ -8,6 +8,7 @@
 mod actions;
 mod agent;
 mod bad_input;
+mod bypass;
 mod containers;
 mod files;
 mod gate;

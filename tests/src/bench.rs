@@ -17,7 +17,7 @@ use crate::step::step;
 use crate::vm::KernelChoice;
 
 pub use self::report::{Figure, Report};
-use self::targets::Targets;
+pub(crate) use self::targets::Targets;
 
 mod change;
 mod instructions;

@@ -3,6 +3,7 @@
 
 pub mod apt;
 pub mod bench;
+pub mod bypass;
 pub mod cache;
 pub mod demo;
 pub mod kernel;

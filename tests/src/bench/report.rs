@@ -58,13 +58,13 @@ pub struct Report {
 
 impl Figure {
     /// A figure without a target.
-    pub(super) fn new(name: &str, value: f64, unit: &'static str) -> Self {
+    pub(crate) fn new(name: &str, value: f64, unit: &'static str) -> Self {
         let (name, note) = (name.to_owned(), String::new());
         Self { name, value, unit, target: None, met: None, tried: None, note, noise: None }
     }
 
     /// Says how it came about.
-    pub(super) fn note(mut self, note: impl Into<String>) -> Self {
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
         self.note = note.into();
         self
     }
@@ -79,13 +79,13 @@ impl Figure {
 // === impl Report ===
 
 impl Report {
-    pub(super) fn new(suite: &'static str, targets: Targets) -> Self {
+    pub(crate) fn new(suite: &'static str, targets: Targets) -> Self {
         let (conditions, figures, not_measured) = Default::default();
         Self { suite, conditions, figures, not_measured, targets }
     }
 
     /// Takes some of the figures; if that fails, those it has taken stay.
-    pub(super) fn part(&mut self, title: &str, measure: impl FnOnce(&mut Self) -> Result<()>) {
+    pub(crate) fn part(&mut self, title: &str, measure: impl FnOnce(&mut Self) -> Result<()>) {
         if let Err(error) = step(title, |_| measure(self)) {
             say(&format!("error: {error:#}"));
             self.not_measured.push(format!("{error:#}"));
@@ -93,7 +93,7 @@ impl Report {
     }
 
     /// Adds a figure, and compares it.
-    pub(super) fn add(&mut self, mut figure: Figure) {
+    pub(crate) fn add(&mut self, mut figure: Figure) {
         figure.target = self.targets.bound(&figure);
         figure.met = figure.target.map(|target| figure.value <= target);
         if figure.met == Some(false) {
@@ -103,11 +103,23 @@ impl Report {
     }
 
     /// Once all figures were taken: a target without one is a name that nothing has any more.
-    pub(super) fn expect_all_targets(&mut self) {
+    pub(crate) fn expect_all_targets(&mut self) {
         let taken = |name: &&str| self.figures.iter().any(|figure| figure.name == **name);
         let missing: Vec<_> = self.targets.names().filter(|name| !taken(name)).collect();
         let missing = missing.into_iter().map(|name| format!("{name}: it has a target, no value"));
         self.not_measured.extend(missing.collect::<Vec<_>>());
+    }
+
+    /// Adds why something could not be measured.
+    pub(crate) fn not_measured(&mut self, reason: String) {
+        self.not_measured.push(reason);
+    }
+
+    /// Adds what figures depend on, unless somebody did.
+    pub(crate) fn condition_once(&mut self, condition: &str) {
+        if !self.conditions.iter().any(|known| known == condition) {
+            self.condition(condition);
+        }
     }
 
     /// Adds what figures depend on.
@@ -118,10 +130,7 @@ impl Report {
     /// Adds on which kernel a part was measured.
     pub(super) fn condition_of_guest(&mut self, vm: &Vm) -> Result<()> {
         let release = vm.must(&["uname", "-r"])?;
-        let condition = format!("Linux {} under QEMU, TCG, no KVM", release.trim());
-        if !self.conditions.contains(&condition) {
-            self.condition(condition);
-        }
+        self.condition_once(&format!("Linux {} under QEMU, TCG, no KVM", release.trim()));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ const FILE: &str = include_str!("../../benches/targets.toml");
 
 /// The targets of one suite, by the names of figures.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Targets {
+pub(crate) struct Targets {
     targets: BTreeMap<String, Target>,
     /// What was tried, by the names that targets refer to.
     tried: BTreeMap<String, String>,
@@ -43,7 +43,7 @@ struct File {
 
 impl Targets {
     /// Those of a suite.
-    pub(super) fn of(suite: &str) -> Result<Self> {
+    pub(crate) fn of(suite: &str) -> Result<Self> {
         let File { tried, mut suites } = toml::from_str(FILE).context("benches/targets.toml")?;
         let targets = suites.remove(suite).unwrap_or_default();
         let mut references = targets.values().filter_map(|target| target.tried.as_ref());

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 mod bench;
 mod completions;
 mod demo;
+mod eval;
 mod kernel;
 mod test;
 mod vm;
@@ -44,6 +45,11 @@ enum Verb {
     ///
     /// Exit code 0: every target is met. 1: one is missed. 2: a figure could not be taken.
     Bench(bench::Args),
+    /// Print tables that show what the product is worth, and compare them with their targets
+    ///
+    /// Exit code 0: every target is met. 1: one is missed. 2: a part could not be had.
+    #[command(subcommand)]
+    Eval(eval::Verb),
     /// Boot a VM and run commands in it
     Vm(vm::Args),
     /// Print a completion script for a shell
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(args),
         Verb::Ci => test::run_ci(),
         Verb::Bench(args) => bench::run(args),
+        Verb::Eval(verb) => eval::run(verb),
         Verb::Vm(args) => vm::run(args),
         Verb::Completions(args) => completions::run(args),
     };

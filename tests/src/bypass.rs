@@ -90,8 +90,10 @@ impl Options {
 
     /// The column without rules, which all others are compared with, then the others.
     fn columns(&self) -> Vec<&'static Column> {
-        let others = self.columns.iter().copied().filter(|column| !column.is_empty());
-        std::iter::once(Column::none()).chain(others).collect()
+        let chosen = |column: &&Column| {
+            column.is_empty() || self.columns.iter().any(|other| other.name == column.name)
+        };
+        COLUMNS.iter().filter(chosen).collect()
     }
 }
 

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::vm::{Disk, End, Exec, Output, Vm};
+use crate::vm::{Disk, End, Exec, Output, SHARED, Vm};
 
 pub use self::attacked::{Medium, UnknownMedium};
 pub use self::spec::{Capabilities, Hook, HookPoint};
@@ -322,6 +322,8 @@ impl Running<'_> {
         let output = vm.exec(&["sh", "-euc", REMOVE, "sh", &self.bundle.path()])?;
         ensure!(output.end == End::Exited { status: 0 }, "{}", output.stderr.text());
         if self.bundle.rootfs.is_shared() {
+            // What the guest mounted by itself when it entered the root: it keeps the super block.
+            vm.must(&["umount", &format!("{SHARED}/{}/rootfs", self.bundle.id)])?;
             vm.share()?.remove_root(&self.bundle.id)?;
         }
         Ok(())

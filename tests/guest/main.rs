@@ -20,3 +20,4 @@ mod reboot;
 mod steps;
 mod strangers;
 mod takeover;
+mod virtiofs;

@@ -17,6 +17,7 @@ mod hardening;
 mod identity;
 mod overload;
 mod reboot;
+mod reference;
 mod steps;
 mod strangers;
 mod takeover;

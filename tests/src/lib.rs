@@ -9,6 +9,7 @@ pub mod demo;
 pub mod kernel;
 pub mod node;
 pub mod prerequisites;
+pub mod reference;
 pub mod rootfs;
 pub mod step;
 pub mod suites;

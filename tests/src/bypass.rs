@@ -12,6 +12,7 @@ use attacks::report::Report as Gone;
 use crate::bench::{Report, Targets};
 use crate::node::{Node, NodeConfig};
 use crate::prerequisites::{self, Purpose};
+use crate::reference::Enforcer;
 use crate::rootfs::Medium;
 use crate::step::step;
 use crate::vm::missing_for_share;
@@ -23,6 +24,7 @@ use self::stage::Stage;
 mod column;
 mod figures;
 mod matrix;
+mod reproduced;
 mod stage;
 mod table;
 
@@ -130,6 +132,7 @@ pub fn run(options: &Options) -> Result<(Matrix, Report)> {
         User::Ordinary => "as user 1000 without capabilities",
     });
     figures::add(&matrix, &mut report);
+    reproduced::add(&matrix, &mut report)?;
     // What was not measured for a known reason has no value for that reason.
     if options.is_complete() && report.is_complete() {
         report.expect_all_targets();
@@ -144,7 +147,11 @@ fn on_root(medium: Medium, matrix: &mut Matrix, options: &Options) -> Result<Str
     {
         bail!("no root on virtio-fs: {reason}");
     }
-    let node = Node::start(&NodeConfig::new(&format!("bypass-{medium}")).attacked(medium))?;
+    let mut config = NodeConfig::new(&format!("bypass-{medium}")).attacked(medium);
+    if matrix.columns.iter().any(|column| column.is_reference()) {
+        config.files.push(Enforcer::file()?);
+    }
+    let node = Node::start(&config)?;
     let stage = Stage { node: &node, medium, user: options.user };
     for (number, column) in matrix.columns.clone().into_iter().enumerate() {
         let outcome = step(&format!("{medium}: {column}"), |_| {

@@ -10,6 +10,8 @@ use attacks::places;
 use serde_json::Value;
 
 use crate::node::Node;
+use crate::reference::{Enforcer, Logic};
+use crate::rootfs::Running;
 
 /// A column.
 #[derive(Debug)]
@@ -28,6 +30,18 @@ enum Rules {
     None,
     /// A policy that blocks the targets, hardened to this level.
     Level(&'static str),
+    /// A peer's rules against the targets, by this name of theirs; the product has none.
+    Reference(&'static str),
+}
+
+/// Rules in force for one container.
+pub(super) enum Enforced<'n> {
+    /// None.
+    Nothing,
+    /// A policy of a pod.
+    Policy { node: &'n Node, pod: String },
+    /// A peer's.
+    Reference(Enforcer<'n>),
 }
 
 /// A name that no column has.
@@ -39,13 +53,22 @@ const fn level(name: &'static str, about: &'static str) -> Column {
     Column { name, about, rules: Rules::Level(name) }
 }
 
+const fn reference(name: &'static str, about: &'static str) -> Column {
+    Column { name, about, rules: Rules::Reference(name) }
+}
+
 /// All of them, in the order of the table.
-pub static COLUMNS: [Column; 5] = [
+pub static COLUMNS: [Column; 10] = [
     Column { name: "none", about: "no rules", rules: Rules::None },
     level("literal", "a policy that blocks the targets, as written"),
     level("base", "the same policy, hardened: identity, equal content, guarded names"),
     level("contained", "base, and the blocked programs are not read"),
     level("sealed", "contained, and no code but that of the image"),
+    reference("P", "KubeArmor's process rule (by a reference enforcer, as all that follow)"),
+    reference("P'", "Tetragon's hook on exec"),
+    reference("K", "P, and KubeArmor's file rule"),
+    reference("K2", "P', and Tetragon's hook on opens"),
+    reference("K+", "K by control group, no renames above the targets, no mounts"),
 ];
 
 // === impl Column ===
@@ -69,23 +92,62 @@ impl Column {
         format!("column{number}-{}", letters.to_lowercase())
     }
 
+    /// Whether its rules are a peer's.
+    #[must_use]
+    pub fn is_reference(&self) -> bool {
+        matches!(self.rules, Rules::Reference(_))
+    }
+
     /// Brings its rules into force for the running container of a pod. The inner error says why
     /// this cannot be had.
-    pub(super) fn enforce(&self, node: &Node, pod: &str) -> Result<Result<(), String>> {
-        match self.rules {
-            Rules::None => Ok(Ok(())),
+    pub(super) fn enforce<'n>(
+        &self,
+        node: &'n Node,
+        pod: &str,
+        container: &Running<'_>,
+    ) -> Result<Result<Enforced<'n>, String>> {
+        Ok(match self.rules {
+            Rules::None => Ok(Enforced::Nothing),
             Rules::Level(level) => {
                 node.write(&file(pod), &policy(pod, level))?;
-                applied(node, pod)
+                applied(node, pod)?.map(|()| Enforced::Policy { node, pod: pod.to_owned() })
+            }
+            Rules::Reference(name) => {
+                let targets = places::targets();
+                let targets: Vec<_> = targets.iter().map(String::as_str).collect();
+                let logic = Logic::Column(name, &targets);
+                Ok(Enforced::Reference(Enforcer::start(&node.vm, logic, container)?))
+            }
+        })
+    }
+}
+
+// === impl Enforced ===
+
+impl<'n> Enforced<'n> {
+    /// For another container of the same pod. A policy is there already.
+    pub(super) fn follow(
+        self,
+        column: &Column,
+        (node, pod): (&'n Node, &str),
+        container: &Running<'_>,
+    ) -> Result<Self> {
+        match self {
+            Self::Nothing | Self::Policy { .. } => Ok(self),
+            Self::Reference(enforcer) => {
+                enforcer.stop()?;
+                let enforced = column.enforce(node, pod, container)?;
+                enforced.map_err(|reason| anyhow::anyhow!(reason))
             }
         }
     }
 
-    /// Takes them back.
-    pub(super) fn release(&self, node: &Node, pod: &str) -> Result<()> {
-        match self.rules {
-            Rules::None => Ok(()),
-            Rules::Level(_) => node.remove(&file(pod)),
+    /// Takes the rules back.
+    pub(super) fn release(self) -> Result<()> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Policy { node, pod } => node.remove(&file(&pod)),
+            Self::Reference(enforcer) => enforcer.stop(),
         }
     }
 }

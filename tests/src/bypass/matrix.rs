@@ -146,7 +146,7 @@ pub(super) mod tests {
         Stop { step: step.into(), reason: reason.into() }
     }
 
-    fn gone(led: impl Fn(&Entry) -> Led) -> Outcome {
+    pub(in super::super) fn gone(led: impl Fn(&Entry) -> Led) -> Outcome {
         let report = |entry: &Entry| Gone {
             way: entry.id.into(),
             outcome: led(entry),

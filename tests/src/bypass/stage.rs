@@ -9,6 +9,7 @@ use attacks::catalogue::{Between, Entry};
 use attacks::places::{DRIVER, WORK};
 use attacks::report::Report as Gone;
 
+use super::column::Enforced;
 use super::{Column, Outcome, User};
 use crate::node::{Node, eventually};
 use crate::rootfs::{Capabilities, Medium, Rootfs, Running};
@@ -49,28 +50,31 @@ impl<'n> Stage<'n> {
             entries.iter().copied().filter(|entry| entry.between == between).collect()
         };
         let early = self.begin(&container, &of(Some(Between::Rules)))?;
-        let enforced = column.enforce(self.node, pod)?;
+        let enforced = column.enforce(self.node, pod, &container)?;
         let mut gone = self.end(early)?;
-        if let Err(reason) = enforced {
-            container.delete()?;
-            return Ok(Err(reason));
-        }
+        let enforced = match enforced {
+            Ok(enforced) => enforced,
+            Err(reason) => {
+                container.delete()?;
+                return Ok(Err(reason));
+            }
+        };
         // Also before all other ways, which find nothing then that only a cache has held.
         let evicted = self.begin(&container, &of(Some(Between::Eviction)))?;
         if evicted.is_some() {
             self.node.vm.sh("sync; echo 3 > /proc/sys/vm/drop_caches")?;
         }
         gone.extend(self.end(evicted)?);
-        gone.extend(self.go_plain(container, pod, of(None))?);
-        column.release(self.node, pod)?;
+        gone.extend(self.go_plain((column, pod), (container, enforced), of(None))?);
         Ok(Ok(gone))
     }
 
-    /// Those of one phase. After one that could not put things back, another container goes on.
+    /// Those of one phase, and takes the rules back. After a way that could not put things back,
+    /// another container goes on.
     fn go_plain(
         &self,
-        mut container: Running<'n>,
-        pod: &str,
+        (column, pod): (&Column, &str),
+        (mut container, mut enforced): (Running<'n>, Enforced<'n>),
         mut entries: Vec<&'static Entry>,
     ) -> Result<Vec<Gone>> {
         let mut gone = Vec::new();
@@ -83,10 +87,12 @@ impl<'n> Stage<'n> {
                 reports.truncate(last + 1);
                 container.delete()?;
                 container = self.container(pod)?;
+                enforced = enforced.follow(column, (self.node, pod), &container)?;
             }
             entries.drain(..reports.len());
             gone.extend(reports);
         }
+        enforced.release()?;
         container.delete()?;
         Ok(gone)
     }
@@ -134,7 +140,8 @@ impl<'n> Stage<'n> {
     fn end(&self, waiting: Option<(Vec<&'static Entry>, Waiting)>) -> Result<Vec<Gone>> {
         let Some((entries, Waiting { pid, output, go })) = waiting else { return Ok(Vec::new()) };
         let vm = &self.node.vm;
-        vm.write_file(&go, 0o644, "")?;
+        // In one step: the driver removes it as soon as it sees it.
+        vm.must(&["touch", &go])?;
         let end = vm.wait(pid, LIMIT)?;
         let read = |extension| vm.read_file(&format!("{output}.{extension}"));
         let (stdout, stderr) = (read("out")?.into(), read("err")?.into());

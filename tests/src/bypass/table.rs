@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use attacks::catalogue::{Entry, Set};
 
-use super::{Cell, Column, Matrix};
+use super::{Cell, Column, Matrix, reproduced};
 use crate::rootfs::Medium;
 
 const RED: &str = "\x1b[31m";
@@ -20,7 +20,7 @@ const RESET: &str = "\x1b[0m";
 const HEAD: usize = 4 + 1 + 22;
 
 /// What is said of ways, with the ways that it is said of.
-type Remarks = BTreeMap<String, Vec<String>>;
+pub(super) type Remarks = BTreeMap<String, Vec<String>>;
 
 impl Matrix {
     /// The table, with colours if wanted.
@@ -92,6 +92,7 @@ impl Matrix {
                 }
             }
         }
+        reproduced::remark(self, &mut remarks);
         remarks
     }
 

@@ -27,6 +27,8 @@ pub enum Cell {
 pub struct Expected {
     ways: BTreeMap<String, Row>,
     more: BTreeMap<String, Row>,
+    #[serde(default)]
+    explained: Vec<Explained>,
 }
 
 /// Columns under which a way led to its end, and those that denied it.
@@ -35,6 +37,16 @@ pub struct Expected {
 struct Row {
     ran: Vec<String>,
     denied: Vec<String>,
+}
+
+/// Cells that come out otherwise on some roots, as a run has shown, and why.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Explained {
+    columns: Vec<String>,
+    roots: Vec<String>,
+    ways: Vec<String>,
+    because: String,
 }
 
 /// Why the file is no table.
@@ -82,6 +94,18 @@ impl Expected {
             (false, true) => Some(Cell::Denied),
             (false, false) => None,
         }
+    }
+
+    /// Why a cell comes out otherwise on a root, if that is known.
+    #[must_use]
+    pub fn explained(&self, way: &str, column: &str, root: &str) -> Option<&str> {
+        let has = |names: &[String], name: &str| names.iter().any(|other| other == name);
+        let found = self.explained.iter().find(|explained| {
+            has(&explained.ways, way)
+                && has(&explained.columns, column)
+                && has(&explained.roots, root)
+        });
+        found.map(|explained| explained.because.as_str())
     }
 
     /// Ids of the ways that a column has a cell of: those of the 37, and those beyond.

@@ -2,7 +2,7 @@
 //! Reference enforcers: the path and subject logic of peers, at work on a container of a VM.
 //!
 //! In: a VM that has [`Enforcer::file`], a container, and which [`Logic`]. Out: an [`Enforcer`] that
-//! denies until it is stopped or dropped. What the logic is lies in the package
+//! denies until it is stopped, or its VM ends. What the logic is lies in the package
 //! `reference-enforcers`; the product's agent has no part in it.
 
 use std::time::{Duration, Instant};

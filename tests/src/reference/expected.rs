@@ -58,6 +58,9 @@ pub enum InvalidExpected {
     /// A row contradicts itself, or names something else.
     #[error("row {0} has a column twice, or one that is unknown")]
     Columns(String),
+    /// Something is explained that was never measured.
+    #[error("{0} under {1} is explained and has no cell")]
+    Explained(String, String),
 }
 
 // === impl Expected ===
@@ -79,6 +82,13 @@ impl Expected {
             let twice = columns.windows(2).any(|pair| pair[0] == pair[1]);
             if twice || !columns.iter().all(|column| COLUMNS.contains(&column.as_str())) {
                 return Err(InvalidExpected::Columns(way.clone()));
+            }
+        }
+        for Explained { ways, columns, .. } in &expected.explained {
+            let cells = ways.iter().flat_map(|way| columns.iter().map(move |column| (way, column)));
+            let mut unknown = cells.filter(|(way, column)| expected.cell(way, column).is_none());
+            if let Some((way, column)) = unknown.next() {
+                return Err(InvalidExpected::Explained(way.clone(), column.clone()));
             }
         }
         Ok(expected)
@@ -137,6 +147,17 @@ mod tests {
         assert_eq!(expected.cell("B15", "P'"), Some(Cell::Ran));
         assert_eq!(expected.cell("S2", "P"), None);
         assert_eq!(expected.cell("B38", "P"), None);
+    }
+
+    #[test]
+    fn an_explanation_is_of_a_cell_and_a_root() {
+        let expected = Expected::committed().unwrap();
+        assert!(expected.explained("B09", "K", "overlay1").is_some());
+        assert_eq!(expected.explained("B09", "K", "tmpfs"), None);
+        assert_eq!(expected.explained("B09", "P", "overlay1"), None);
+        let text = "more = {}\nways = {}\n[[explained]]\ncolumns = ['P']\nroots = []\n\
+                    ways = ['B01']\nbecause = ''";
+        assert!(matches!(Expected::parse(text), Err(InvalidExpected::Explained(..))));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub enum Suite {
     Walls,
     /// The rig on itself.
     Rig,
+    /// Cases that are data, in the model, in C and in a VM.
+    Conformance,
     /// Policies from a file to a container in a VM.
     Guest,
     /// The relay against a guest that records.
@@ -57,8 +60,20 @@ pub enum Suite {
 #[error("no suite is called `{0}`")]
 pub struct UnknownSuite(String);
 
+/// Which cases the suite `conformance` runs, and where it says how they ended; its own ones, and
+/// nowhere else, if not given.
+#[derive(Clone, Debug, Default)]
+pub struct Cases {
+    /// Directory of cases.
+    pub directory: Option<PathBuf>,
+    /// File for CI systems.
+    pub junit: Option<PathBuf>,
+    /// File for machines.
+    pub json: Option<PathBuf>,
+}
+
 /// Runs suites in their order. Fails only if what they need cannot be had.
-pub fn run(chosen: &[Suite]) -> Result<Report> {
+pub fn run(chosen: &[Suite], cases: &Cases) -> Result<Report> {
     let chosen: BTreeSet<_> = chosen.iter().copied().collect();
     prerequisites::ensure(if chosen.iter().any(|suite| suite.boots_machines()) {
         &[Purpose::Compile, Purpose::BuildKernel, Purpose::BuildVariants, Purpose::Boot]
@@ -75,7 +90,7 @@ pub fn run(chosen: &[Suite]) -> Result<Report> {
             _ if suite.boots_machines() && machine.is_none() => Tally::FAILED,
             _ => match &*programs {
                 Some(programs) if suite == Suite::Soak => soak::run(programs),
-                Some(programs) => run_programs(suite, programs),
+                Some(programs) => run_programs(suite, programs, cases),
                 None => Tally::FAILED,
             },
         };
@@ -88,11 +103,12 @@ pub fn run(chosen: &[Suite]) -> Result<Report> {
 
 impl Suite {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Style,
         Self::Unit,
         Self::Walls,
         Self::Rig,
+        Self::Conformance,
         Self::Guest,
         Self::Relay,
         Self::System,
@@ -113,6 +129,7 @@ impl Suite {
             Self::Unit => "unit",
             Self::Walls => "walls",
             Self::Rig => "rig",
+            Self::Conformance => "conformance",
             Self::Guest => "guest",
             Self::Relay => "relay",
             Self::System => "system",
@@ -128,6 +145,7 @@ impl Suite {
             Self::Unit => "tests of all packages that need no machine, examples of the docs",
             Self::Walls => "who depends on whom, what is linked, what a source file looks like",
             Self::Rig => "VMs and containers, as the suites below take them for granted",
+            Self::Conformance => "cases that are data: in the model, in C, in a VM of each root",
             Self::Guest => "policies from a file to containers in a VM, each verdict both ways",
             Self::Relay => "the relay against a guest that records",
             Self::System => "the demo, on the own kernel and on Debian's",
@@ -136,7 +154,7 @@ impl Suite {
     }
 
     fn boots_machines(self) -> bool {
-        matches!(self, Self::Rig | Self::Guest | Self::System | Self::Soak)
+        matches!(self, Self::Rig | Self::Conformance | Self::Guest | Self::System | Self::Soak)
     }
 
     /// How long one of its programs may take: many times what it takes, and less than any CI
@@ -148,6 +166,21 @@ impl Suite {
             _ => 5,
         };
         Duration::from_secs(60 * minutes)
+    }
+}
+
+// === impl Cases ===
+
+impl Cases {
+    /// What the test program reads. It runs in another directory.
+    fn variables(&self) -> Result<Vec<(&'static str, PathBuf)>> {
+        let named = [
+            ("KADAPTER_CASES", &self.directory),
+            ("KADAPTER_JUNIT", &self.junit),
+            ("KADAPTER_JSON", &self.json),
+        ];
+        let given = named.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+        given.map(|(name, path)| Ok((name, std::path::absolute(path)?))).collect()
     }
 }
 
@@ -195,11 +228,15 @@ fn check(title: &str, mut command: Command) -> Tally {
     })
 }
 
-fn run_programs(suite: Suite, programs: &[cargo::Program]) -> Tally {
+fn run_programs(suite: Suite, programs: &[cargo::Program], cases: &Cases) -> Tally {
     let mut tally = Tally::default();
     for program in programs.iter().filter(|program| program.suite == suite) {
         tally += counted(&format!("{suite}: {}", program.title), |step, tally| {
-            let (status, output) = step.capture(&mut program.command(suite.limit()))?;
+            let mut command = program.command(suite.limit());
+            if suite == Suite::Conformance {
+                command.envs(cases.variables()?);
+            }
+            let (status, output) = step.capture(&mut command)?;
             libtest::read(&output, status).settle(tally)
         });
     }

@@ -159,7 +159,13 @@ fn suite_of(package: &str, integration: Option<&String>) -> Result<Suite> {
         (_, None) => Ok(Suite::Unit),
         ("host-relay", Some(_)) => Ok(Suite::Relay),
         (env!("CARGO_PKG_NAME"), Some(target)) => match target.parse() {
-            Ok(suite @ (Suite::Walls | Suite::Rig | Suite::Guest | Suite::System)) => Ok(suite),
+            Ok(
+                suite @ (Suite::Walls
+                | Suite::Rig
+                | Suite::Conformance
+                | Suite::Guest
+                | Suite::System),
+            ) => Ok(suite),
             _ => bail!("the test target `{target}` of this package belongs to no suite"),
         },
         _ => Ok(Suite::Unit),

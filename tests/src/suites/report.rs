@@ -82,7 +82,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for SuiteReport { suite, tally, took } in &self.suites {
-            writeln!(f, "{suite:<8}{:>8.1} s   {tally}", took.as_secs_f64())?;
+            writeln!(f, "{suite:<12}{:>8.1} s   {tally}", took.as_secs_f64())?;
         }
         let total = self.total();
         for reason in &total.skipped {
@@ -109,8 +109,8 @@ mod tests {
         let style = Tally { passed: 2, ..Tally::default() };
         let report = report(&[(Suite::Style, style), (Suite::Rig, rig)]);
         let expected = "\
-style        1.2 s   2 passed, 0 failed
-rig          1.2 s   3 passed, 1 failed, 1 skipped
+style            1.2 s   2 passed, 0 failed
+rig              1.2 s   3 passed, 1 failed, 1 skipped
 skipped: boots: no KVM
 5 passed, 1 failed, 1 skipped";
         assert_eq!(report.to_string(), expected);

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Conformance: what containers under policies may do, as data.
+//!
+//! In: the cases below `cases/`, or in the directory that `KADAPTER_CASES` names. Each is run three
+//! times: by the reference decision in a model of the world, by the programs' own decision compiled
+//! for the host, and by the whole product in a VM. Out: a line for each run, as Rust's test harness
+//! prints them, so that the suites count them; a JUnit file and a JSON file if `KADAPTER_JUNIT` and
+//! `KADAPTER_JSON` name them. `KADAPTER_LEGS` chooses among `eval`, `c` and `vm`; an argument that is
+//! no option chooses cases by a part of their id. Never: counts a denial of what was not seen to
+//! succeed without policies.
+
+mod case;
+mod decision;
+mod laws;
+mod machine;
+mod model;
+mod outcome;
+mod programs;
+mod report;
+mod stages;
+mod words;
+
+use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::{Result, bail};
+use e2e::rootfs::Medium;
+
+use case::Case;
+use decision::Decider;
+use machine::Machine;
+use model::{Findings, Leg};
+use report::{Report, Test};
+
+const LEGS: [&str; 3] = ["eval", "c", "vm"];
+
+/// What to run, and where to say it.
+struct Options {
+    cases: PathBuf,
+    legs: Vec<&'static str>,
+    part: Option<String>,
+    junit: Option<PathBuf>,
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match Options::read().and_then(|options| run(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+// === impl Options ===
+
+impl Options {
+    fn read() -> Result<Self> {
+        let own = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("conformance/cases");
+        let file = |name| env::var_os(name).map(PathBuf::from);
+        let legs = match env::var("KADAPTER_LEGS") {
+            Ok(names) => names.split(',').map(leg).collect::<Result<_>>()?,
+            Err(_) => LEGS.into(),
+        };
+        Ok(Self {
+            cases: file("KADAPTER_CASES").unwrap_or_else(own),
+            legs,
+            part: env::args().skip(1).find(|word| !word.starts_with('-')),
+            junit: file("KADAPTER_JUNIT"),
+            json: file("KADAPTER_JSON"),
+        })
+    }
+
+    fn chooses(&self, case: &Case) -> bool {
+        self.part.as_ref().is_none_or(|part| case.id.contains(part))
+    }
+}
+
+fn leg(name: &str) -> Result<&'static str> {
+    match LEGS.into_iter().find(|leg| *leg == name) {
+        Some(leg) => Ok(leg),
+        None => bail!("no leg is called `{name}`; there are {}", LEGS.join(", ")),
+    }
+}
+
+/// Whether all of it is as the cases say.
+fn run(options: &Options) -> Result<bool> {
+    let mut cases = case::load(&options.cases)?;
+    cases.retain(|case| options.chooses(case));
+    println!("\nrunning {} cases", cases.len());
+    let mut report = Report::default();
+    if options.legs.contains(&"eval") {
+        for case in &cases {
+            add(&mut report, case, "eval", || model::run(case, Leg::Reference));
+        }
+    }
+    if options.legs.contains(&"c") {
+        run_programs(&cases, options, &mut report)?;
+    }
+    if options.legs.contains(&"vm") {
+        run_machines(&cases, &mut report)?;
+    }
+    report.print();
+    if let Some(path) = &options.junit {
+        report.write_junit(path)?;
+    }
+    if let Some(path) = &options.json {
+        report.write_json(path)?;
+    }
+    Ok(report.is_success())
+}
+
+fn run_programs(cases: &[Case], options: &Options, report: &mut Report) -> Result<()> {
+    let decider = Decider::compile()?;
+    if options.part.is_none() {
+        law(report, "decide.h/any-access", || {
+            laws::any_access_is_decided_as_by_the_reference(&decider)
+        });
+        law(report, "decide.h/nonsense", || {
+            laws::facts_that_make_no_sense_are_an_error_and_not_a_verdict(&decider)
+        });
+    }
+    for case in cases {
+        add(report, case, "c", || model::run(case, Leg::Programs(&decider)));
+    }
+    Ok(())
+}
+
+fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
+    let mut by_medium: BTreeMap<Medium, Vec<&Case>> = BTreeMap::new();
+    for case in cases {
+        by_medium.entry(case.medium()?).or_default().push(case);
+    }
+    for (medium, cases) in by_medium {
+        let mut machine = Machine::boot(medium)?;
+        for case in cases {
+            add(report, case, "vm", || machine.run(case));
+        }
+    }
+    Ok(())
+}
+
+fn add(
+    report: &mut Report,
+    case: &Case,
+    leg: &'static str,
+    run: impl FnOnce() -> Result<Findings>,
+) {
+    let started = Instant::now();
+    let findings = run().unwrap_or_else(|error| Findings {
+        failures: vec![format!("{error:#}")],
+        ..Findings::default()
+    });
+    let Findings { failures, skipped } = findings;
+    let (case, tags) = (case.id.clone(), case.tags.clone());
+    let test = Test { case, leg, tags, seconds: 0.0, failures, skipped };
+    report.add(test.took(started.elapsed()));
+}
+
+fn law(report: &mut Report, name: &str, run: impl FnOnce() -> Result<()>) {
+    let started = Instant::now();
+    let failures = run().err().map(|error| format!("{error:#}")).into_iter().collect();
+    let (case, tags, skipped) = (name.to_owned(), Vec::new(), Vec::new());
+    let test = Test { case, leg: "c", tags, seconds: 0.0, failures, skipped };
+    report.add(test.took(started.elapsed()));
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the programs would decide at a hook: what they look up there, in their order, given to
+//! `decide.h`, and held against the reference.
+//!
+//! Never guesses: where a hook decides by itself and not by a function of `decide.h`, the event is
+//! not judged here, and the run says so.
+
+use policy_model::{
+    Access, Category, NameGuard, Options, Primitive, Reason, RulePath, RuleSet,
+    eval::{Judgement, UnsupportedRule, judge},
+    hook::{Event, File, Map},
+};
+
+use crate::decision::{Code, Decider, Facts, Outcome, Record};
+
+/// Why an event has no judgement.
+pub(crate) enum Trouble {
+    /// No function of `decide.h` decides it.
+    Unjudged(String),
+    /// The programs' decision is not the reference's.
+    Differs(String),
+    /// Neither.
+    Broken(anyhow::Error),
+}
+
+/// The reference's judgement, if the programs' is the same.
+pub(crate) fn programs(
+    rules: &RuleSet,
+    exe: Option<&RulePath>,
+    event: &Event,
+    decider: &Decider,
+) -> Result<Judgement, Trouble> {
+    let expected = judge(rules, exe, event)?;
+    let mut facts = rule_facts(rules, exe, event)?;
+    let by_rules = facts.len();
+    facts.extend(option_facts(rules, exe, event)?);
+    let outcomes = decider.decide(&facts)?;
+    let differs = |how: &dyn std::fmt::Debug| {
+        Trouble::Differs(format!("decide.h: {how:?} of {event}, not {expected:?}"))
+    };
+    if let Some(denial) = outcomes.iter().find(|outcome| outcome.is_denial()) {
+        return if denial.is(&expected) { Ok(expected) } else { Err(differs(denial)) };
+    }
+    if expected.is_denial() {
+        let by_hook = expected.primitive.is_some()
+            || expected.decision.reason == Some(Reason::SelfProtection);
+        return Err(if by_hook {
+            Trouble::Unjudged(format!("the hook {} decides by itself", event.hook()))
+        } else {
+            differs(&outcomes)
+        });
+    }
+    let loudest = outcomes[..by_rules].iter().max_by_key(|outcome| outcome.verdict);
+    if loudest.is_some_and(|outcome| outcome.verdict != expected.decision.verdict) {
+        return Err(differs(&outcomes));
+    }
+    Ok(expected)
+}
+
+/// Rules come first, at every hook.
+fn rule_facts(
+    rules: &RuleSet,
+    exe: Option<&RulePath>,
+    event: &Event,
+) -> Result<Vec<Facts>, Trouble> {
+    let of = |category, file: &File| {
+        let path = file.path.as_ref();
+        Facts::of(rules, &Access { category, path, identities: &file.identities, exe })
+    };
+    Ok(match event {
+        Event::Exec(file) => vec![of(Category::Process, file)?],
+        Event::Open(file, open) => {
+            let by_file = of(Category::File, file)?;
+            // lib/object.h: no posture for what an exec opens and what the kernel keeps to itself.
+            let lifted = open.exec || file.internal;
+            let by_file = if lifted { by_file.without_posture() } else { by_file };
+            if open.exec { vec![Facts::held(rules, exe, file)?, by_file] } else { vec![by_file] }
+        }
+        Event::Map(Map { file: Some(file), .. }) => vec![Facts::held(rules, exe, file)?],
+        Event::Rename { old, new, .. } | Event::Link { old, new } => {
+            vec![of(Category::File, old)?, of(Category::File, new)?]
+        }
+        Event::Name(_, file) => vec![of(Category::File, file)?],
+        _ => Vec::new(),
+    })
+}
+
+fn option_facts(
+    rules: &RuleSet,
+    exe: Option<&RulePath>,
+    event: &Event,
+) -> Result<Vec<Facts>, Trouble> {
+    let Options { deny_reads_of_exec_blocked, name_guard, .. } = rules.options;
+    let held = |primitive, file: &File| -> Result<Facts, Trouble> {
+        let exec = Record::of_program(rules, exe, (None, &file.identities))?;
+        Ok(Facts::Blocked { primitive, exec })
+    };
+    let named = |file: &File| -> Result<Facts, Trouble> {
+        let exec = Record::of_program(rules, exe, (file.path.as_ref(), &[]))?;
+        Ok(Facts::Blocked { primitive: Primitive::NameGuard, exec })
+    };
+    let guarded = |file: &File| Ok::<_, Trouble>([named(file)?, held(Primitive::NameGuard, file)?]);
+    Ok(match event {
+        Event::Exec(file) => {
+            let (file, options) = (Some(file.clone()), rules.options);
+            vec![Facts::Exec(Code { options, file, writable: false, modified: false })]
+        }
+        Event::Map(map) => {
+            let mut file = map.file.clone();
+            // lib/code.h: the layer behind a known overlay's file is known by it.
+            if let Some(file) = file.as_mut().filter(|file| file.internal && !file.unlinked) {
+                file.foreign = false;
+            }
+            vec![Facts::Map(Code {
+                options: rules.options,
+                file,
+                writable: map.private && map.writable,
+                modified: map.private && map.protect && map.modified,
+            })]
+        }
+        Event::Open(file, open) if deny_reads_of_exec_blocked && !open.exec => {
+            vec![held(Primitive::ExecRead, file)?]
+        }
+        Event::Rename { old, new, .. } if name_guard != NameGuard::None => {
+            [guarded(old)?, guarded(new)?].concat()
+        }
+        Event::Link { old, .. } if name_guard != NameGuard::None => guarded(old)?.into(),
+        _ => Vec::new(),
+    })
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    /// Of more rules than a record names, the first are compared.
+    fn is(&self, judgement: &Judgement) -> bool {
+        let decision = &judgement.decision;
+        self.verdict == decision.verdict
+            && self.reason == decision.reason
+            && self.primitive == judgement.primitive
+            && self.rules.iter().all(|rule| decision.rules.contains(rule))
+            && self.rules.is_empty() == decision.rules.is_empty()
+    }
+
+    fn is_denial(&self) -> bool {
+        self.verdict == policy_model::Verdict::Block
+    }
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<UnsupportedRule> for Trouble {
+    fn from(error: UnsupportedRule) -> Self {
+        Self::Broken(error.into())
+    }
+}

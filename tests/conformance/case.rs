@@ -159,7 +159,12 @@ fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn read(file: &Path, schema: &Schema) -> Result<Option<Case>> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(file)?)?;
+    parse(&fs::read_to_string(file)?, file, schema)
+}
+
+/// A case as text, beside whose file lie the policies that it names.
+pub(crate) fn parse(text: &str, file: &Path, schema: &Schema) -> Result<Option<Case>> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(text)?;
     let [document] = <[Value; 1]>::try_from(documents)
         .map_err(|documents| anyhow::anyhow!("{} documents instead of one", documents.len()))?;
     if document.get("apiVersion").is_some() {
@@ -254,7 +259,7 @@ impl Step {
 }
 
 /// The compiled schema.
-struct Schema {
+pub(crate) struct Schema {
     schemas: Schemas,
     index: SchemaIndex,
 }
@@ -262,7 +267,7 @@ struct Schema {
 // === impl Schema ===
 
 impl Schema {
-    fn compile() -> Result<Self> {
+    pub(crate) fn compile() -> Result<Self> {
         let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
         let add = compiler.add_resource("case.json", serde_json::from_str(SCHEMA)?);
         add.map_err(|error| anyhow::anyhow!("schema.json: {error}"))?;

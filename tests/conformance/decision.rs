@@ -147,7 +147,7 @@ impl Facts {
     /// # Errors
     /// If a rule is of a kind that is not built.
     pub(crate) fn of(rules: &RuleSet, access: &Access<'_>) -> Result<Self> {
-        let by_name = Access { identities: &[], ..*access };
+        let by_name = Access { identities: &[], contents: &[], ..*access };
         let by_identity = Access { path: None, ..*access };
         Ok(Self::Access {
             unmatched: unmatched(rules, access.category),
@@ -222,7 +222,10 @@ impl Record {
         exe: Option<&RulePath>,
         (path, identities): (Option<&RulePath>, &[RulePath]),
     ) -> Result<Option<Self>> {
-        Self::of(rules, &Access { category: Category::Process, path, identities, exe })
+        Self::of(
+            rules,
+            &Access { category: Category::Process, path, identities, contents: &[], exe },
+        )
     }
 
     fn of(rules: &RuleSet, access: &Access<'_>) -> Result<Option<Self>> {

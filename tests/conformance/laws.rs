@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The programs' decision is the reference's, for any rules and any access.
+//! What holds beside the cases: they can fail, and the programs' decision is the reference's for any
+//! rules and any access.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::suites::measured;
 use guest_bpf::abi;
 use policy_model::{
-    Category, RuleId, RulePath, RuleSet,
+    Category, Content, RuleId, RulePath, RuleSet,
     arbitrary::{OwnedAccess, supported_rule_set},
     eval::eval,
 };
@@ -15,7 +16,56 @@ use proptest::{
     test_runner::{TestRng, TestRunner},
 };
 
-use crate::decision::{Decider, Facts, Outcome, Record};
+use crate::{
+    case::{self, Schema},
+    decision::{Decider, Facts, Outcome, Record},
+    model::{self, Leg},
+};
+
+/// Denied at its first step, as expected.
+const RIGHT: &str = "
+id: right
+root: tmpfs
+policies:
+- metadata: {name: no-apt}
+  spec: {selector: {}, process: {matchPaths: [{path: /usr/bin/apt}]}, action: Block}
+steps:
+- {run: [/usr/bin/apt], expect: EACCES, events: [{verdict: block, path: /usr/bin/apt}]}
+- {run: [/usr/bin/allowed], expect: ok}
+";
+
+/// Changes of it, and what is said of them.
+const WRONG: [(&str, &str, &str); 8] = [
+    ("[/usr/bin/apt], expect: EACCES", "[/usr/bin/apt], expect: ok", "ended with EACCES"),
+    ("[/usr/bin/apt], expect: EACCES", "[/usr/bin/apt], expect: EPERM", "ended with EACCES"),
+    ("[/usr/bin/allowed], expect: ok", "[/usr/bin/allowed], expect: EACCES", "ended with ok"),
+    ("[/usr/bin/apt], expect: EACCES", "[/usr/bin/none], expect: EACCES", "the case is broken"),
+    ("verdict: block", "verdict: audit", "no event is"),
+    ("path: /usr/bin/apt}]}", "path: /usr/bin/apt2}]}", "no event is"),
+    ("root: tmpfs", "root: floppy", "not as schema.json says"),
+    ("root: tmpfs", "root: tmpfs\nmood: good", "not as schema.json says"),
+];
+
+/// A case that is right passes, and each change that makes it wrong is told.
+pub(crate) fn cases_can_fail() -> Result<()> {
+    let schema = Schema::compile()?;
+    ensure!(failures(RIGHT, &schema)?.is_empty(), "the case is right");
+    for (right, wrong, expected) in WRONG {
+        ensure!(RIGHT.contains(right), "`{right}` is in the case");
+        let said = match failures(&RIGHT.replacen(right, wrong, 1), &schema) {
+            Ok(failures) => failures.join("; "),
+            Err(error) => format!("{error:#}"),
+        };
+        ensure!(said.contains(expected), "`{wrong}`: `{said}` does not say `{expected}`");
+    }
+    Ok(())
+}
+
+fn failures(text: &str, schema: &Schema) -> Result<Vec<String>> {
+    let case = case::parse(text, "case.yaml".as_ref(), schema)?;
+    let case = case.context("the text is a case")?;
+    Ok(model::run(&case, Leg::Reference)?.failures)
+}
 
 /// Sets, and accesses to each: to make a set takes longer than to judge by it.
 const SETS: usize = 400;
@@ -47,6 +97,10 @@ fn any_access(rng: &mut TestRng, paths: &[RulePath]) -> OwnedAccess {
         category,
         path: pick(rng, paths),
         identities: (0..held).filter_map(|_| pick(rng, paths)).collect(),
+        // Of the two that rules of the strategy are about.
+        contents: (0..rng.next_u32() % 2)
+            .map(|_| Content { sha256: [1 + (rng.next_u32() & 1) as u8; 32], size: 7 })
+            .collect(),
         exe: pick(rng, paths),
     }
 }

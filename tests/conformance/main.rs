@@ -91,6 +91,9 @@ fn run(options: &Options) -> Result<bool> {
     println!("\nrunning {} cases", cases.len());
     let mut report = Report::default();
     if options.legs.contains(&"eval") {
+        if options.part.is_none() {
+            law(&mut report, "eval", "runner/cases-can-fail", laws::cases_can_fail);
+        }
         for case in &cases {
             add(&mut report, case, "eval", || model::run(case, Leg::Reference));
         }
@@ -114,10 +117,10 @@ fn run(options: &Options) -> Result<bool> {
 fn run_programs(cases: &[Case], options: &Options, report: &mut Report) -> Result<()> {
     let decider = Decider::compile()?;
     if options.part.is_none() {
-        law(report, "decide.h/any-access", || {
+        law(report, "c", "decide.h/any-access", || {
             laws::any_access_is_decided_as_by_the_reference(&decider)
         });
-        law(report, "decide.h/nonsense", || {
+        law(report, "c", "decide.h/nonsense", || {
             laws::facts_that_make_no_sense_are_an_error_and_not_a_verdict(&decider)
         });
     }
@@ -158,10 +161,11 @@ fn add(
     report.add(test.took(started.elapsed()));
 }
 
-fn law(report: &mut Report, name: &str, run: impl FnOnce() -> Result<()>) {
+/// A test beside the cases.
+fn law(report: &mut Report, leg: &'static str, name: &str, run: impl FnOnce() -> Result<()>) {
     let started = Instant::now();
     let failures = run().err().map(|error| format!("{error:#}")).into_iter().collect();
     let (case, tags, skipped) = (name.to_owned(), Vec::new(), Vec::new());
-    let test = Test { case, leg: "c", tags, seconds: 0.0, failures, skipped };
+    let test = Test { case, leg, tags, seconds: 0.0, failures, skipped };
     report.add(test.took(started.elapsed()));
 }

@@ -40,13 +40,11 @@ impl End {
     }
 
     fn is(&self, expect: Expect) -> bool {
-        match (expect, self) {
-            (Expect::Ok, Self::Ok)
-            | (Expect::Eacces, Self::Eacces)
-            | (Expect::Eperm, Self::Eperm)
-            | (_, Self::Denied) => expect != Expect::Ok || *self == Self::Ok,
-            (Expect::Denied, Self::Eacces | Self::Eperm) => true,
-            _ => false,
+        match expect {
+            Expect::Ok => *self == Self::Ok,
+            Expect::Eacces => matches!(self, Self::Eacces | Self::Denied),
+            Expect::Eperm => matches!(self, Self::Eperm | Self::Denied),
+            Expect::Denied => matches!(self, Self::Eacces | Self::Eperm | Self::Denied),
         }
     }
 }

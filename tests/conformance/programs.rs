@@ -65,7 +65,10 @@ fn rule_facts(
 ) -> Result<Vec<Facts>, Trouble> {
     let of = |category, file: &File| {
         let path = file.path.as_ref();
-        Facts::of(rules, &Access { category, path, identities: &file.identities, exe })
+        Facts::of(
+            rules,
+            &Access { category, path, identities: &file.identities, contents: &[], exe },
+        )
     };
     Ok(match event {
         Event::Exec(file) => vec![of(Category::Process, file)?],

@@ -14,4 +14,5 @@ pub mod rootfs;
 pub mod step;
 pub mod suites;
 pub mod tools;
+pub mod usecases;
 pub mod vm;

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 mod bypass;
+mod usecases;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -15,10 +16,15 @@ pub(crate) enum Verb {
     ///
     /// A denial counts only if the same steps led to the program without rules.
     Bypass(bypass::Args),
+    /// Rename, copy and link a blocked program on a terminal, without and with hardening
+    ///
+    /// What is seen has to be the text that users know, word for word.
+    Usecases(usecases::Args),
 }
 
 pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Bypass(args) => bypass::run(args),
+        Verb::Usecases(args) => usecases::run(args),
     }
 }

@@ -22,13 +22,12 @@ const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 /// Ways to another name that a root in the container has, each with the name that it makes.
 fn ways(by: &str) -> Vec<(String, String)> {
     [
-        ("ln /usr/bin/apt /usr/bin/linked", "/usr/bin/linked"),
+        ("true", "/usr/bin/linked"),
         ("ln -sf /usr/bin/apt /tmp/symlink", "/tmp/symlink"),
         ("mkdir -p /mnt/b && mount --bind /usr/bin /mnt/b", "/mnt/b/apt"),
         ("true", "/proc/self/root/usr/bin/apt"),
         ("true", "chroot / /usr/bin/apt"),
         ("true", "unshare -m /usr/bin/apt"),
-        ("mv /usr/bin/apt /usr/bin/moved", "/usr/bin/moved"),
     ]
     .map(|(make, name)| (make.to_owned(), format!("{name} {by}")))
     .into()
@@ -45,29 +44,34 @@ fn goes_every_way_around(name: &str, rootfs: Rootfs) -> Result<()> {
     let web = with_all_capabilities(&node, rootfs)?;
     allowed(&web, "/usr/bin/apt --version")?;
     allowed(&web, &format!("{LOADER} /usr/bin/apt --version"))?;
+    allowed(&web, "ln /usr/bin/apt /usr/bin/linked")?;
 
     node.write("block.yaml", &block_program("no-apt", "nginx", "/usr/bin/apt"))?;
     becomes_denied(&web, "/usr/bin/apt --version")?;
     denied_by_the_loader(&web, "/usr/bin/apt")?;
+    // What has another name already may not get one more.
+    for make in ["ln /usr/bin/apt /usr/bin/second", "mv /usr/bin/linked /usr/bin/moved"] {
+        denied(&web, make)?;
+    }
     for (make, run) in ways("--version") {
         allowed(&web, &make)?;
         denied(&web, &run)?;
     }
     // The inode may be forgotten, the identity not.
     node.vm.sh("echo 3 > /proc/sys/vm/drop_caches")?;
-    denied(&web, "/usr/bin/moved --version")?;
-    denied_by_the_loader(&web, "/usr/bin/moved")?;
+    denied(&web, "/usr/bin/linked --version")?;
+    denied_by_the_loader(&web, "/usr/bin/linked")?;
     // Another program under the blocked name is what the author wrote.
-    allowed(&web, "cp /usr/bin/true /usr/bin/apt && /usr/bin/true")?;
+    allowed(&web, "rm /usr/bin/apt && cp /usr/bin/true /usr/bin/apt && /usr/bin/true")?;
     denied(&web, "/usr/bin/apt")?;
 
-    let event = event_on(&node, "/usr/bin/moved", "Block")?;
+    let event = event_on(&node, "/usr/bin/linked", "Block")?;
     let what = [("policyNames", json!(["no-apt"])), ("hook", json!("file_open"))];
     expect_fields(&event, &what)?;
     ensure!(event["ruleIDs"].as_array().is_some_and(|rules| rules.len() == 1), "{event:#}");
 
     node.remove("block.yaml")?;
-    becomes_allowed(&web, "/usr/bin/moved --version")
+    becomes_allowed(&web, "/usr/bin/linked --version")
 }
 
 /// The loader maps what it could not execute; it reports that in words of its own.

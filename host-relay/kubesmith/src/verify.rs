@@ -129,7 +129,7 @@ mod tests {
     fn an_allow_for_one_caller_is_found_behind_the_twin() {
         let sh = [Source::Path(path("/bin/sh"))];
         let rules = vec![named(Action::Block, "/usr/bin/apt"), below(Action::Allow, "/opt", &sh)];
-        let counter_example = "mv /usr/bin/apt /opt/x; /opt/x runs, started by /bin/sh".into();
+        let counter_example = "mv /usr/bin /opt/x; /opt/x/apt runs, started by /bin/sh".into();
         let found = verdicts(rules, Level::Base);
         assert_eq!(found[0], Verdict::Bypassed { counter_example });
     }

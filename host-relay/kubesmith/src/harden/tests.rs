@@ -80,11 +80,11 @@ fn a_blocked_program_gets_a_twin_with_the_same_sources() {
 }
 
 #[test]
-fn a_blocked_file_gets_one_too_and_asks_for_no_option() {
+fn a_blocked_file_gets_one_too_and_keeps_its_name() {
     let secret = policy(vec![block(Category::File, named("/etc/shadow"))]);
     for level in [Level::Base, Level::Contained] {
         assert_eq!(added(secret.clone(), level), [held("/etc/shadow")]);
-        assert_eq!(options(secret.clone(), level), []);
+        assert_eq!(options(secret.clone(), level), [Feature::NameGuard]);
     }
 }
 
@@ -96,16 +96,17 @@ fn directories_and_rules_that_do_not_block_get_none() {
 }
 
 #[test]
-fn contained_denies_reading_blocked_programs() {
+fn base_guards_the_names_of_blocked_programs_and_contained_denies_reading_them() {
     let apt = blocked_program("/usr/bin/apt");
     assert_eq!(options(apt.clone(), Level::Literal), []);
-    assert_eq!(options(apt, Level::Contained), [Feature::DenyReads]);
+    assert_eq!(options(apt.clone(), Level::Base), [Feature::NameGuard]);
+    assert_eq!(options(apt, Level::Contained), [Feature::NameGuard, Feature::DenyReads]);
 }
 
 #[test]
 fn reads_stay_allowed_where_no_program_is_held_by_identity() {
     let sbin = policy(vec![block(Category::Process, below("/sbin"))]);
-    assert_eq!(options(sbin.clone(), Level::Contained), []);
+    assert_eq!(options(sbin.clone(), Level::Contained), [Feature::NameGuard]);
     assert_eq!(codes(&sbin, Level::Contained), [Code::Hardened, Code::NameOnly]);
     assert_eq!(codes(&sbin, Level::Sealed), [Code::Hardened]);
 }
@@ -145,12 +146,13 @@ fn what_all_programs_read_is_held_by_name_and_its_copies_do_not_run() {
         assert_eq!(added(loader.clone(), level), [], "{level}");
     }
     let asked = options(loader.clone(), Level::Contained);
-    assert_eq!(asked, [Feature::Taint, Feature::NoUnlinkedExec]);
+    assert_eq!(asked, [Feature::Taint, Feature::NoUnlinkedExec, Feature::NameGuard]);
     let [_, finding] = &advise(&loader, Level::Contained)[..] else { panic!("two findings") };
     assert_eq!(finding.code, Code::MustRead);
     assert!(finding.message.contains("the kernel opens it"), "{finding}");
     for option in &harden(loader, Level::Contained).options {
-        assert_eq!(option.finding, Code::MustRead);
+        let guard = option.switch == Switch::NameGuardObject;
+        assert_eq!(option.finding, if guard { Code::Hardened } else { Code::MustRead });
     }
 }
 
@@ -160,7 +162,9 @@ fn one_such_program_leaves_the_others_unread() {
     let both = [blocked_program("/usr/bin/apt"), loader].map(|one| harden(one, Level::Contained));
     let compiled = compiled(&both);
     let asked = Feature::of_options(&compiled.rules.options);
-    assert_eq!(asked, [Feature::Taint, Feature::NoUnlinkedExec, Feature::DenyReads]);
+    let expected =
+        [Feature::Taint, Feature::NoUnlinkedExec, Feature::NameGuard, Feature::DenyReads];
+    assert_eq!(asked, expected);
     let identities: Vec<_> =
         compiled.rules.rules().iter().filter(|rule| rule.object == held("/usr/bin/apt")).collect();
     assert_eq!(identities.len(), 1);
@@ -171,7 +175,8 @@ fn one_such_program_leaves_the_others_unread() {
 fn hardening_a_file_that_all_programs_read_is_refused_and_the_rule_stays() {
     let passwd = policy(vec![block(Category::File, named("/etc/passwd"))]);
     for level in [Level::Base, Level::Contained] {
-        assert_eq!(harden(passwd.clone(), level), passwd);
+        assert_eq!(harden(passwd.clone(), level).rules, passwd.rules);
+        assert_eq!(options(passwd.clone(), level), [Feature::NameGuard]);
         let [_, refused] = &advise(&passwd, level)[..] else { panic!("two findings") };
         let text = refused.to_string();
         assert!(text.starts_with("[KS121 must-read] "), "{text}");

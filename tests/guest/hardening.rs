@@ -10,7 +10,8 @@ use e2e::{
 use serde_json::{Value, json};
 
 use crate::steps::{
-    allowed, becomes_allowed, becomes_denied, block_program, denied, expect_fields, policy, sh,
+    allowed, at_level, becomes_allowed, becomes_denied, block_program, denied, expect_fields,
+    policy, sh,
 };
 
 /// A step that a level refuses.
@@ -22,11 +23,6 @@ struct Refused {
     primitive: &'static str,
     hook: &'static str,
     reason: &'static str,
-}
-
-fn at_level(yaml: &str, level: &str) -> String {
-    let annotated = format!("  namespace: shop\n  annotations:\n    kadapter.io/level: {level}\n");
-    yaml.replace("  namespace: shop\n", &annotated)
 }
 
 fn debian<'vm>(node: &'vm Node) -> Result<Running<'vm>> {

@@ -27,10 +27,11 @@ pub(crate) fn block_program(name: &str, app: &str, path: &str) -> String {
     policy(name, app, &format!("process:\n  matchPaths:\n  - path: {path}\naction: Block"))
 }
 
-/// The same policy at a level of hardening of its own.
-pub(crate) fn at_level(level: &str, policy: &str) -> String {
-    let annotated = format!("  namespace: shop\n  annotations:\n    kadapter.io/level: {level}\n");
-    policy.replacen("  namespace: shop\n", &annotated, 1)
+/// The same policy at a level of hardening.
+pub(crate) fn at_level(policy: &str, level: &str) -> String {
+    let namespace = "  namespace: shop\n";
+    let annotated = format!("{namespace}  annotations:\n    kadapter.io/level: {level}\n");
+    policy.replacen(namespace, &annotated, 1)
 }
 
 /// Runs a shell command in a container.

@@ -77,7 +77,7 @@ fn run_with_second_name(node: &Node) -> Result<Running<'_>> {
     let web = run_web(node)?;
     allowed(&web, "/usr/bin/second --version")?;
     let block = block_program("no-apt", "nginx", "/usr/bin/apt");
-    node.write("block.yaml", &at_level("contained", &block))?;
+    node.write("block.yaml", &at_level(&block, "contained"))?;
     becomes_denied(&web, "/usr/bin/apt --version")?;
     denied(&web, "/usr/bin/second --version")?;
     Ok(web)

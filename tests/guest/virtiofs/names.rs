@@ -28,7 +28,7 @@ fn rules_by_name_hold_on_a_virtiofs_root_and_need_neither_caches_nor_an_agent() 
 
     node.write("files.yaml", &block_tree())?;
     let apt = block_program("no-apt", "nginx", "/usr/bin/apt");
-    node.write("apt.yaml", &at_level("literal", &apt))?;
+    node.write("apt.yaml", &at_level(&apt, "literal"))?;
     becomes_denied(&web, read)?;
     becomes_denied(&web, run)?;
     ensure!(event_on(&node, "/srv/tree/sub/file", "Block")?["hook"] == "file_open");

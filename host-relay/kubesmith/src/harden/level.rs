@@ -44,7 +44,7 @@ pub fn level_of(
 
 impl Level {
     /// What holds where nobody says otherwise.
-    pub const DEFAULT: Self = Self::Base;
+    pub const DEFAULT: Self = Self::Contained;
 
     /// All of them, from the one that adds least.
     pub const ALL: [Self; 4] = [Self::Literal, Self::Base, Self::Contained, Self::Sealed];

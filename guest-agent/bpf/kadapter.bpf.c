@@ -32,6 +32,7 @@
 #include "lib/emit.h"
 #include "lib/name.h"
 #include "lib/guard.h"
+#include "lib/applet.h"
 
 #include "hooks/exec.bpf.c"
 #include "hooks/file.bpf.c"

@@ -5,6 +5,7 @@
 //! flows out: places of super blocks with their classes, decisions by (class, subject), and the
 //! files to hold by identity. Pure: it opens nothing and knows no map. `maps.rs` writes the plan.
 
+mod applets;
 mod classes;
 mod flags;
 mod identities;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
 
+pub use applets::JudgedApplets;
 pub use flags::{OPTIONS, unsupported_option};
 pub use identities::{Identity, identities_of};
 pub use judge::{Judge, JudgedClass};

@@ -9,6 +9,7 @@
 use std::{collections::BTreeSet, path::PathBuf, thread, time::Duration};
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{oneshot, watch},
@@ -38,6 +39,9 @@ const WORKERS: usize = 2;
 /// How long calls may go on after SIGTERM: systemd kills after 90 s, Kata does not wait at all.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Descriptors: one for each file that is held by identity, of which a search may find 16,384.
+const MAX_DESCRIPTORS: u64 = 65_536;
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -47,6 +51,7 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
         .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr))
         .with(args.log.clone())
         .init();
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -56,6 +61,15 @@ pub fn run(args: RunArgs) -> anyhow::Result<()> {
     // Whatever still runs has had its time.
     runtime.shutdown_background();
     result
+}
+
+/// Without it the agent works, and holds fewer files: what it cannot hold is a rule's residue.
+fn raise_descriptors() {
+    let most = Some(MAX_DESCRIPTORS);
+    let limit = Rlimit { current: most, maximum: most };
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the number of descriptors cannot be raised");
+    }
 }
 
 async fn serve(args: RunArgs) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@
 
 mod actions;
 mod agent;
+mod applet;
 mod bad_input;
 mod bypass;
 mod containers;

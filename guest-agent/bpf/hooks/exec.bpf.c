@@ -26,10 +26,12 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 		return 0;
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+	s.label->unjudged = 0;
 	if (s.set->flags & ABI_SET_PROCESS) {
 		if (judge_exec(&s, bprm->file, &out))
 			return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-		denied = conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+		s.label->unjudged = awaits_arguments(&s, bprm->file, &out);
+		denied = s.label->unjudged ? 0 : conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
 		if (denied)
 			return denied;
 	}
@@ -50,7 +52,14 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	if (!label)
 		return 0;
 	label->pending = 0;
-	if (enter(&s, label) != IN_SCOPE || !(s.set->flags & ABI_SET_SUBJECTS))
+	if (enter(&s, label) != IN_SCOPE)
+		s.set = NULL; /* leaves nothing to judge by, which denies */
+	if (label->unjudged) {
+		label->unjudged = 0;
+		if (decide_by_arguments(&s, bprm))
+			return 0;
+	}
+	if (!s.set || !(s.set->flags & ABI_SET_SUBJECTS))
 		return 0;
 	/* If it fails, the subject stays that of an older set and is computed at the next decision,
 	 * which denies if it fails there too. */

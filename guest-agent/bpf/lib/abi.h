@@ -98,6 +98,7 @@ enum abi_hook {
 	ABI_INODE_COPY_UP = 23,
 	ABI_PATH_CHMOD = 24,
 	ABI_PATH_CHOWN = 25,
+	ABI_BPRM_COMMITTED_CREDS = 26,
 };
 
 /* Flags of a set. */
@@ -105,6 +106,7 @@ enum abi_hook {
 #define ABI_SET_FILE (1u << 1)	   /* has rules or a posture for files */
 #define ABI_SET_IDENTITY (1u << 2) /* has objects held by identity */
 #define ABI_SET_SUBJECTS (1u << 3) /* has rules with sources */
+#define ABI_SET_ARGUMENTS (1u << 5) /* has rules on the arguments of programs */
 #define ABI_SET_BLOCKS (1u << 4)   /* has Block rules, which a mount could cover */
 /* Options of the rule set. */
 #define ABI_SET_TAINT (1u << 8)
@@ -138,6 +140,7 @@ struct abi_task {
 	__u32 copying; /* abi_copying */
 	__u32 copy_set;
 	__u32 copy_class;
+	__u32 unjudged; /* the exec under way is decided when its arguments can be read */
 };
 
 enum abi_copying { ABI_NOT_COPYING = 0, ABI_COPYING_CLEAN = 1, ABI_COPYING_TAINTED = 2 };
@@ -191,6 +194,13 @@ struct abi_decision {
  * set to the next: `ino` is the keyed hash of an identity that the objects of a class are held for,
  * `generation` the class, and so is the value. */
 #define ABI_DEV_NONE 0xffffffffu
+/* Another one, of a multi-call binary whose class is `generation`: `ino` is the keyed hash of an
+ * applet's name, the value the class of the binary as this applet. */
+#define ABI_DEV_APPLET 0xfffffffeu
+/* `ino` of it: the binary as whatever could not be read; every such binary has it. */
+#define ABI_APPLET_ANY 0u
+/* `ino` of it: some applet may be permitted although the binary by itself is denied. */
+#define ABI_APPLET_MAY_PERMIT 1u
 
 /* Key of `inodes`: an object held by identity. */
 struct abi_inode_key {
@@ -315,7 +325,7 @@ struct abi_sighting {
 	__u8 category;
 };
 
-_Static_assert(sizeof(struct abi_task) == 32, "abi_task");
+_Static_assert(sizeof(struct abi_task) == 36, "abi_task");
 _Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
 _Static_assert(sizeof(struct abi_set) == 24, "abi_set");
 _Static_assert(sizeof(struct abi_node) == 20, "abi_node");

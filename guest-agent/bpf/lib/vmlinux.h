@@ -107,6 +107,8 @@ struct file {
 struct linux_binprm {
 	struct file *file;
 	const char *filename;
+	unsigned long p;
+	int argc;
 };
 
 struct vm_area_struct {

@@ -35,7 +35,7 @@ pub const REASON_SELF_PROTECTION: u8 = 5;
 pub const REASON_HARDENING: u8 = 6;
 
 /// Kernel names of the hooks, at their `enum abi_hook` number.
-pub const HOOKS: [&str; 26] = [
+pub const HOOKS: [&str; 27] = [
     "",
     "bprm_check_security",
     "file_open",
@@ -62,12 +62,14 @@ pub const HOOKS: [&str; 26] = [
     "inode_copy_up",
     "path_chmod",
     "path_chown",
+    "bprm_committed_creds",
 ];
 
 pub const SET_PROCESS: u32 = 1 << 0;
 pub const SET_FILE: u32 = 1 << 1;
 pub const SET_IDENTITY: u32 = 1 << 2;
 pub const SET_SUBJECTS: u32 = 1 << 3;
+pub const SET_ARGUMENTS: u32 = 1 << 5;
 pub const SET_BLOCKS: u32 = 1 << 4;
 pub const SET_TAINT: u32 = 1 << 8;
 pub const SET_NO_UNLINKED_EXEC: u32 = 1 << 9;
@@ -87,6 +89,9 @@ pub const NODE_NAMES_ONLY: u32 = 1 << 1;
 pub const NODE_ATOMIC: u32 = 1 << 2;
 
 pub const DEV_NONE: u32 = u32::MAX;
+pub const DEV_APPLET: u32 = u32::MAX - 1;
+pub const APPLET_ANY: u64 = 0;
+pub const APPLET_MAY_PERMIT: u64 = 1;
 
 pub const SLOT_EXEMPT: u32 = u32::MAX;
 
@@ -109,6 +114,7 @@ pub struct Task {
     pub copying: u32,
     pub copy_set: u32,
     pub copy_class: u32,
+    pub unjudged: u32,
 }
 
 #[repr(C)]

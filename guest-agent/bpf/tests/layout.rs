@@ -42,7 +42,7 @@ macro_rules! layouts {
 }
 
 layouts! {
-    Task = "abi_task" { slot, container, subject, subject_set, pending, copying, copy_set, copy_class }
+    Task = "abi_task" { slot, container, subject, subject_set, pending, copying, copy_set, copy_class, unjudged }
     Slot = "abi_slot" { container, set }
     Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad }
     Node = "abi_node" { exact, child, deep, set, flags }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
     Index, Report, Shortfall, Site,
-    beneath::{Facts, Inode, Reach, handle},
+    beneath::{Facts, Inode, Reach, handle, reopen},
     content::{Budget, Hashes, Sha},
     index::{Walk, is_elsewhere},
 };
@@ -43,6 +43,9 @@ const NO_DATA: [&str; 17] = [
 /// File systems whose directories get a new time with each change, by this kernel's clock.
 const KEEP_TIME: [&str; 6] = ["overlay", "ext4", "xfs", "tmpfs", "ramfs", "erofs"];
 
+/// Files that one search holds: descriptors of the agent, of which it may have four times as many.
+const MAX_HELD: usize = 16_384;
+
 /// What a content is looked for with: of files that were found by name, and of content rules.
 struct Sought {
     identity: Identity,
@@ -69,7 +72,9 @@ pub(super) fn run(site: &Site, wanted: &BTreeSet<Identity>, reports: &UnboundedS
     let mut search = Search::new(reports);
     for identity in wanted {
         match identity {
-            Identity::Path(path) => search.find(site, path),
+            Identity::Path(path) | Identity::Binary(path) => {
+                search.find(site, path, identity);
+            }
             Identity::Content { sha256, size } => {
                 search.seek(identity.clone(), *size, Content::Known(*sha256));
             }
@@ -98,9 +103,14 @@ impl<'a> Search<'a> {
     }
 
     /// Looks for a file by its name.
-    fn find(&mut self, site: &Site, path: &RulePath) {
-        let identity = Identity::Path(path.clone());
-        match find(&site.root, path) {
+    fn find(&mut self, site: &Site, path: &RulePath, identity: &Identity) {
+        let identity = identity.clone();
+        if self.known.len() >= MAX_HELD {
+            let (reason, detail) =
+                (ResidueReason::Unreadable, format!("{MAX_HELD} files are held"));
+            return self.report(Report::Short(Shortfall { identity, reason, detail }));
+        }
+        match find(&site.root, path, &identity) {
             Ok((file, facts)) => {
                 let file = Arc::new(file);
                 self.known.insert(facts.inode);
@@ -172,6 +182,9 @@ impl<'a> Search<'a> {
         if !is_new || sought.is_empty() || self.reports.is_closed() {
             return;
         }
+        if self.known.len() >= MAX_HELD {
+            return self.unsearched(format!("files beyond the first {MAX_HELD}"));
+        }
         let file = Arc::new(file);
         let content = match hashes.of(&file, &facts, &mut self.budget) {
             Ok(content) => content,
@@ -212,7 +225,7 @@ impl<'a> Search<'a> {
         }
         let identity = sought.identity.clone();
         debug_assert_eq!(sought.size, facts.size, "it was found by its size");
-        let report = match many_names(facts) {
+        let report = match many_names(&identity, facts) {
             Some(detail) => {
                 let reason = ResidueReason::ManyNames;
                 let detail = format!("a file of equal content: {detail}");
@@ -241,6 +254,7 @@ fn is_served_by_a_process(fs_type: &str) -> bool {
 fn find(
     root: &crate::containers::Root,
     path: &RulePath,
+    identity: &Identity,
 ) -> Result<(OwnedFd, Facts), (ResidueReason, String)> {
     let found = handle(root, path.as_str().as_bytes(), Reach::Container);
     let (file, facts) = found.map_err(|errno| {
@@ -253,16 +267,22 @@ fn find(
     })?;
     match facts.kind {
         FileType::Symlink => Err((ResidueReason::Symlink, "a symbolic link".into())),
-        FileType::RegularFile => match many_names(&facts) {
+        FileType::RegularFile => match many_names(identity, &facts) {
             Some(detail) => Err((ResidueReason::ManyNames, detail)),
-            None => Ok((file, facts)),
+            // It is opened once more to be recorded; what hangs then hangs here first.
+            None => match reopen(&file) {
+                Ok(_) => Ok((file, facts)),
+                Err(error) => Err((ResidueReason::Unreadable, error.to_string())),
+            },
         },
         _ => Err((ResidueReason::Unreadable, "no regular file".into())),
     }
 }
 
-fn many_names(facts: &Facts) -> Option<String> {
+/// A binary whose applets are told apart may have as many as it likes.
+fn many_names(identity: &Identity, facts: &Facts) -> Option<String> {
     let names = facts.names;
-    (names > MAX_IDENTITY_LINKS)
+    let is_one_for_all = names > MAX_IDENTITY_LINKS && !matches!(identity, Identity::Binary(_));
+    is_one_for_all
         .then(|| format!("the inode has {names} names; its identity stands for all of them"))
 }

@@ -159,7 +159,7 @@ async fn a_search_that_hangs_is_told_apart_from_one_that_finds_nothing() {
     let findings = root.search(&[path("/usr/bin/apt")]).await;
     // Names are looked for first.
     assert_eq!(root.names(&findings, &ALL), ["usr/bin/apt"]);
-    assert!(findings.unsearched[0].contains("not done after 3 s"), "{findings:?}");
+    assert!(findings.unsearched[0].contains("not done after"), "{findings:?}");
 
     let findings = root.search(&[path("/usr/bin/apt")]).await;
     assert!(findings.files.is_empty());

@@ -3,7 +3,7 @@
 //! which options are on.
 
 use guest_bpf::abi;
-use policy_model::{Action, Category, Feature, NameGuard, Options, RuleSet};
+use policy_model::{Action, Category, Feature, NameGuard, Object, Options, RuleSet};
 
 use super::identities_of;
 
@@ -30,12 +30,14 @@ pub fn unsupported_option(rules: &RuleSet) -> Option<Feature> {
 pub(super) fn flags_of(rules: &RuleSet) -> u32 {
     let any = |category| rules.rules().iter().any(|rule| rule.category == category);
     let sourced = rules.rules().iter().any(|rule| !rule.sources.is_empty());
+    let asked = rules.rules().iter().any(|rule| matches!(rule.object, Object::Applet { .. }));
     let blocks = rules.rules().iter().any(|rule| rule.action == Action::Block);
     chosen(&[
         (any(Category::Process), abi::SET_PROCESS),
         (any(Category::File), abi::SET_FILE),
         (!identities_of(rules).is_empty(), abi::SET_IDENTITY),
         (sourced, abi::SET_SUBJECTS),
+        (asked, abi::SET_ARGUMENTS),
         (blocks, abi::SET_BLOCKS),
     ]) | of_options(&rules.options)
 }

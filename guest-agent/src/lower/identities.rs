@@ -10,6 +10,8 @@ use policy_model::{Match, Object, RulePath, RuleSet};
 pub enum Identity {
     /// It was found under this name when the rules were applied, or has the content of what was.
     Path(RulePath),
+    /// It was found so, and rules speak of its applets: however many names it has.
+    Binary(RulePath),
     /// It has this content.
     Content {
         /// Hash of the content.
@@ -22,11 +24,12 @@ pub enum Identity {
 // === impl Identity ===
 
 impl Identity {
-    /// Bytes that tell it from every other: a path begins with a slash.
+    /// Bytes that tell it from every other: a path begins with a slash, and has no NUL.
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         match self {
             Self::Path(path) => path.as_str().as_bytes().to_vec(),
+            Self::Binary(path) => [path.as_str().as_bytes(), b"\0applets"].concat(),
             Self::Content { sha256, size } => [sha256.as_slice(), &size.to_le_bytes()].concat(),
         }
     }
@@ -35,7 +38,7 @@ impl Identity {
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Path(path) => path.fmt(f),
+            Self::Path(path) | Self::Binary(path) => path.fmt(f),
             Self::Content { sha256, size } => {
                 f.write_str("sha256:")?;
                 sha256.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
@@ -54,6 +57,7 @@ pub fn identities_of(rules: &RuleSet) -> BTreeMap<Identity, Vec<usize>> {
             Object::Path(object) if object.matching == Match::Identity => {
                 Identity::Path(object.path.clone())
             }
+            Object::Applet { binary, .. } => Identity::Binary(binary.clone()),
             Object::Content { sha256, size } => Identity::Content { sha256: *sha256, size: *size },
             _ => continue,
         };

@@ -11,6 +11,7 @@ use policy_model::{Category, Rank, Rule, RuleSet, Source, Verdict, eval};
 
 use super::{
     LowerError, MAX_DECISIONS,
+    applets::of_applets,
     classes::{Member, Members},
 };
 
@@ -79,16 +80,26 @@ impl Judge {
         Ok(judged)
     }
 
-    /// Decisions on an object of which these rules speak.
+    /// Decisions on an object of which these rules speak, without those on applets.
     #[must_use]
     pub fn judge(&self, rules: &[usize]) -> JudgedClass {
+        self.judge_those(rules, |rule| of_applets(rule).is_none())
+    }
+
+    pub(super) fn judge_those(
+        &self,
+        rules: &[usize],
+        counts: impl Fn(&Rule) -> bool,
+    ) -> JudgedClass {
         let categories = [(Category::Process, abi::PROCESS), (Category::File, abi::FILE)];
         let mut decisions = Vec::new();
         for (category, number) in categories {
             let rules: Vec<_> = rules
                 .iter()
                 .copied()
-                .filter(|index| self.rule(*index).is_some_and(|rule| rule.category == category))
+                .filter(|index| {
+                    self.rule(*index).is_some_and(|rule| rule.category == category && counts(rule))
+                })
                 .collect();
             let judged = self.judge_category(&rules);
             decisions.extend(judged.into_iter().map(|(subject, found)| (number, subject, found)));

@@ -4,6 +4,7 @@
 use policy_model::{
     Access, Action, Category, Content, Directory, Generation, Match, NameGuard, Object, Options,
     PathObject, Reason, Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
+    applet::{Invocation, invocation},
     arbitrary::{any_access, supported_rule_set},
     eval::{Decision, eval},
 };
@@ -29,16 +30,28 @@ impl Kernel<'_> {
             access
                 .identities
                 .iter()
-                .map(|path| Identity::Path(path.clone()))
+                .flat_map(|path| [Identity::Path(path.clone()), Identity::Binary(path.clone())])
                 .chain(access.contents.iter().map(|Content { sha256, size }| Identity::Content {
                     sha256: *sha256,
                     size: *size,
                 }))
                 .flat_map(|identity| self.0.identities.get(&identity).cloned().unwrap_or_default())
                 .collect();
-        let held = self.0.judge.judge(&held);
+        let held = self.judge(&held, access);
         let name = named.and_then(|class| find(class, category, subject));
         self.combine(name, find(&held, category, subject), access.category)
+    }
+
+    /// As `lib/applet.h` finds the class of a binary's applet.
+    fn judge(&self, rules: &[usize], access: &Access<'_>) -> JudgedClass {
+        let by_itself = self.0.judge.judge(rules);
+        let Some(mut applets) = self.0.judge.judge_applets(rules) else { return by_itself };
+        let asked = match access.argv.map_or(Invocation::Unknown, invocation) {
+            Invocation::Applet(name) => applets.by_name.remove(name),
+            Invocation::Binary => None,
+            Invocation::Unknown => Some(applets.any),
+        };
+        asked.unwrap_or(by_itself)
     }
 
     fn class(&self, dev: u32, path: &RulePath) -> u32 {
@@ -145,6 +158,7 @@ fn exec<'a>(name: &'a RulePath) -> Access<'a> {
         path: Some(name),
         identities: &[],
         contents: &[],
+        argv: None,
         exe: None,
     }
 }
@@ -212,6 +226,7 @@ fn a_recursive_directory_covers_volumes_below_it() {
         path: Some(&file),
         identities: &[],
         contents: &[],
+        argv: None,
         exe: None,
     };
     assert_eq!(Kernel(&plan).decide(&access, 2).verdict, Verdict::Block);

@@ -18,7 +18,7 @@ use policy_model::RuleId;
 use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
 use crate::{
     identify::{Findings, Found, Inode},
-    lower::{Identity, Plan},
+    lower::{Identity, JudgedApplets, Plan},
 };
 
 /// Places that one residue names.
@@ -115,7 +115,7 @@ impl Maps {
         let set = old.set;
         let entries: Result<Vec<_>, _> = self.inodes.iter().collect();
         for (key, class) in entries.map_err(failed("reading an identity"))? {
-            let is_inode = key.set == set && key.dev != abi::DEV_NONE;
+            let is_inode = key.set == set && key.dev < abi::DEV_APPLET;
             let tags = by_class.get(&class).filter(|tags| is_inode && !tags.is_empty());
             if let Some(tags) = tags {
                 self.carry_inode(next, &holding, (key, tags.clone()))?;
@@ -152,17 +152,22 @@ impl Maps {
         let mut tags = self.tags(holding, found);
         loop {
             let class = self.class_of(next, holding, tags.clone())?;
-            let (probe, opened) = self.probe(next.set, class, found)?;
-            if probe.failed > 0 {
-                let abi::Probe { seen, failed, .. } = probe;
+            let (probe, opened) = match self.opener.thread() {
+                Ok(thread) => self.probe(
+                    abi::Probe { thread, set: next.set, class_id: class, ..abi::Probe::default() },
+                    found,
+                )?,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            let abi::Probe { seen, failed, .. } = probe;
+            if let (0, Err(error)) = (seen + failed, &opened) {
+                return Ok(Some(error.to_string()));
+            }
+            if seen == 0 || failed > 0 {
                 return Err(InstallError::Identity {
                     identity: names_of(found),
                     reason: format!("the kernel recorded {seen} inodes and lost {failed}"),
                 });
-            }
-            if probe.seen == 0 {
-                let why = opened.map_or_else(|error| error.to_string(), |()| "no hook ran".into());
-                return Ok(Some(why));
             }
             if probe.met == 0 {
                 return Ok(None);
@@ -177,15 +182,9 @@ impl Maps {
 
     fn probe(
         &mut self,
-        set: u32,
-        class: u32,
+        probe: abi::Probe,
         found: &Found,
-    ) -> Result<(abi::Probe, std::io::Result<()>), InstallError> {
-        let thread = self.opener.thread().map_err(|error| InstallError::Identity {
-            identity: names_of(found),
-            reason: error.to_string(),
-        })?;
-        let probe = abi::Probe { thread, set, class_id: class, ..abi::Probe::default() };
+    ) -> Result<(abi::Probe, std::io::Result<()>), MapsError> {
         self.probes.set(0, probe, 0).map_err(failed("announcing an open"))?;
         let opened = self.opener.open(&found.file);
         let probe = self.probes.get(&0, 0).map_err(failed("reading what an open showed"));
@@ -208,8 +207,6 @@ impl Maps {
         if let Some(class) = next.identities.get(&tags) {
             return Ok(*class);
         }
-        let above = holding.plan.classes.len() + next.identities.len() + 1;
-        let class = u32::try_from(above).unwrap_or(u32::MAX);
         let rules: BTreeSet<usize> = tags
             .iter()
             .filter_map(|tag| holding.rules.get(tag))
@@ -218,21 +215,48 @@ impl Maps {
             .copied()
             .collect();
         let rules: Vec<_> = rules.into_iter().collect();
-        self.write_class(next, class, &holding.plan.judge.judge(&rules))?;
+        let judge = &holding.plan.judge;
+        let class = self.write_class(next, &judge.judge(&rules))?;
+        if let Some(applets) = judge.judge_applets(&rules) {
+            self.write_applets(next, class, &applets)?;
+        }
         for tag in &tags {
-            let key = abi::InodeKey {
-                set: next.set,
-                dev: abi::DEV_NONE,
-                ino: *tag,
-                generation: class,
-                pad: 0,
-            };
-            self.inodes
-                .insert(key, class, 0)
-                .map_err(failed("writing what a class is held for"))?;
+            self.write_inodeless(next.set, (abi::DEV_NONE, *tag, class), class)?;
         }
         next.identities.insert(tags, class);
         Ok(class)
+    }
+
+    fn write_applets(
+        &mut self,
+        next: &mut Installed,
+        class: u32,
+        applets: &JudgedApplets,
+    ) -> Result<(), MapsError> {
+        let JudgedApplets { by_name, any, may_permit } = applets;
+        let set = next.set;
+        for (name, judged) in by_name {
+            let variant = self.write_class(next, judged)?;
+            let name = self.hash_key.name(name.as_bytes());
+            self.write_inodeless(set, (abi::DEV_APPLET, name, class), variant)?;
+        }
+        let variant = self.write_class(next, any)?;
+        self.write_inodeless(set, (abi::DEV_APPLET, abi::APPLET_ANY, class), variant)?;
+        if *may_permit {
+            self.write_inodeless(set, (abi::DEV_APPLET, abi::APPLET_MAY_PERMIT, class), 1)?;
+        }
+        Ok(())
+    }
+
+    /// An entry that speaks of a class, at a device that no inode is of.
+    fn write_inodeless(
+        &mut self,
+        set: u32,
+        (dev, ino, class): (u32, u64, u32),
+        value: u32,
+    ) -> Result<(), MapsError> {
+        let key = abi::InodeKey { set, dev, ino, generation: class, pad: 0 };
+        self.inodes.insert(key, value, 0).map_err(failed("writing what is said of a class"))
     }
 
     fn holding<'p>(&self, plan: &'p Plan) -> Holding<'p> {

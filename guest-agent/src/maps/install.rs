@@ -55,6 +55,8 @@ pub(super) struct Installed {
     pub(super) nodes: Vec<u64>,
     pub(super) decisions: Vec<abi::DecisionKey>,
     pub(super) subjects: Vec<abi::SubjectKey>,
+    /// Number of the last class.
+    pub(super) last_class: u32,
     /// Classes of what is held by identity.
     pub(super) identities: Identities,
     /// Keep the inodes, so that their numbers are not given to other files.
@@ -71,6 +73,7 @@ impl Installed {
             nodes: Vec::new(),
             decisions: Vec::new(),
             subjects: Vec::new(),
+            last_class: 0,
             identities: Identities::new(),
             held: Vec::new(),
         }
@@ -129,8 +132,8 @@ impl Maps {
         if !self.write_places(next, plan)? {
             return Ok(None);
         }
-        for (class, judged) in (1..).zip(&plan.classes) {
-            self.write_class(next, class, judged)?;
+        for judged in &plan.classes {
+            self.write_class(next, judged)?;
         }
         for (class, subject) in &plan.subjects {
             let key = abi::SubjectKey { set: next.set, class_id: *class };
@@ -164,9 +167,10 @@ impl Maps {
     pub(super) fn write_class(
         &mut self,
         next: &mut Installed,
-        class: u32,
         judged: &JudgedClass,
-    ) -> Result<(), MapsError> {
+    ) -> Result<u32, MapsError> {
+        next.last_class += 1;
+        let class = next.last_class;
         for (category, subject, decision) in &judged.decisions {
             let key = abi::DecisionKey {
                 set: next.set,
@@ -177,7 +181,7 @@ impl Maps {
             self.decisions.insert(key, decision, 0).map_err(failed("writing a decision"))?;
             next.decisions.push(key);
         }
-        Ok(())
+        Ok(class)
     }
 
     fn write_set(&mut self, next: &Installed, plan: &Plan) -> Result<(), MapsError> {

@@ -21,8 +21,8 @@ use nix::unistd::gettid;
 /// For one open: a disk answers in milliseconds, a host that swaps in tens of them.
 const DEADLINE: Duration = Duration::from_millis(500);
 
-/// Opens that may hang before no more are tried.
-const MAX_HANGING: usize = 32;
+/// Opens that may hang before no more are tried: half of the time that a container waits at the gate.
+const MAX_HANGING: usize = 8;
 
 /// Whoever opens.
 #[derive(Debug, Default)]

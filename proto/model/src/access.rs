@@ -14,6 +14,8 @@ pub struct Access<'a> {
     pub identities: &'a [RulePath],
     /// Contents that the object's inode had when the rules were applied.
     pub contents: &'a [Content],
+    /// Arguments of the program that is executed; none if they cannot be read.
+    pub argv: Option<&'a [String]>,
     /// The acting executable; for an exec the one before it. None if it has no name.
     pub exe: Option<&'a RulePath>,
 }

@@ -20,7 +20,7 @@ use crate::{
     access::Access,
     event::{Event, Reason, Verdict},
     ids::{Generation, RuleId, Target},
-    object::Content,
+    object::{Content, Object},
     options::{NameGuard, Options, Posture, Postures, Revoke},
     path::RulePath,
     primitive::Primitive,
@@ -39,6 +39,8 @@ pub struct OwnedAccess {
     pub identities: Vec<RulePath>,
     /// Contents of the inode when the rules were applied.
     pub contents: Vec<Content>,
+    /// Arguments of the program.
+    pub argv: Option<Vec<String>>,
     /// Acting executable.
     pub exe: Option<RulePath>,
 }
@@ -54,6 +56,7 @@ impl OwnedAccess {
             path: self.path.as_ref(),
             identities: &self.identities,
             contents: &self.contents,
+            argv: self.argv.as_deref(),
             exe: self.exe.as_ref(),
         }
     }
@@ -108,6 +111,8 @@ pub fn supported_rule() -> impl Strategy<Value = Rule> {
     let sources = prop_oneof![2 => Just(Vec::new()), 1 => vec(source, 1..3)];
     (any_rule_id(), category, any_action(), object::supported_object(), sources).prop_map(
         |(id, category, action, object, sources)| {
+            let applet = matches!(object, Object::Applet { .. });
+            let category = if applet { Category::Process } else { category };
             let mut rule = Rule::new(id, category, action, object);
             rule.sources = sources;
             rule.canonicalise();
@@ -197,13 +202,15 @@ pub fn supported_rule_set() -> impl Strategy<Value = RuleSet> {
 pub fn any_access() -> impl Strategy<Value = OwnedAccess> {
     let category = select(vec![Category::Process, Category::File]);
     let names = (option::weighted(0.9, near_path()), vec(near_path(), 0..2));
-    let contents = vec(object::near_content(), 0..2);
-    (category, names, contents, option::weighted(0.9, near_path())).prop_map(
-        |(category, (path, identities), contents, exe)| OwnedAccess {
+    let argv = option::weighted(0.9, vec(text::near_argument(), 0..3));
+    let object = (names, vec(object::near_content(), 0..2));
+    (category, object, argv, option::weighted(0.9, near_path())).prop_map(
+        |(category, ((path, identities), contents), argv, exe)| OwnedAccess {
             category,
             path,
             identities,
             contents,
+            argv,
             exe,
         },
     )

@@ -13,6 +13,7 @@ pub use judge::{FORBIDDEN_FILE_SYSTEMS, Judgement, judge};
 
 use crate::{
     access::Access,
+    applet::{Invocation, invocation},
     event::{Reason, Verdict},
     feature::Feature,
     ids::RuleId,
@@ -52,6 +53,7 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::PathIdentity,
     Feature::Directory,
     Feature::Content,
+    Feature::Applet,
     Feature::Sources,
     Feature::Taint,
     Feature::NoUnlinkedExec,
@@ -120,21 +122,33 @@ fn by_posture(rules: &RuleSet, access: &Access<'_>) -> Decision {
 fn rank_of_match(rule: &Rule, access: &Access<'_>) -> Option<Rank> {
     let acts = rule.sources.is_empty()
         || access.exe.is_some_and(|exe| rule.sources.iter().any(|source| source.covers(exe)));
-    let matches = acts && object_matches(&rule.object, access);
+    let matches = acts && object_matches(rule, access);
     matches.then(|| Rank::of(rule))
 }
 
-fn object_matches(object: &Object, access: &Access<'_>) -> bool {
-    match object {
+fn object_matches(rule: &Rule, access: &Access<'_>) -> bool {
+    match &rule.object {
         Object::Path(PathObject { path, matching: Match::Name }) => access.path == Some(path),
         Object::Path(PathObject { path, matching: Match::Identity }) => {
             access.identities.contains(path)
+        }
+        Object::Applet { binary, names } => {
+            access.identities.contains(binary) && asks_for(rule, names, access)
         }
         Object::Directory(directory) => access.path.is_some_and(|path| directory.covers(path)),
         Object::Content { sha256, size } => {
             access.contents.contains(&Content { sha256: *sha256, size: *size })
         }
         _ => false,
+    }
+}
+
+/// What cannot be read could be any applet, but that permits nothing.
+fn asks_for(rule: &Rule, names: &[String], access: &Access<'_>) -> bool {
+    match access.argv.map_or(Invocation::Unknown, invocation) {
+        Invocation::Applet(applet) => names.iter().any(|name| name == applet),
+        Invocation::Binary => false,
+        Invocation::Unknown => rule.action != Action::Allow,
     }
 }
 

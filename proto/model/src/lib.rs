@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+pub mod applet;
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
 pub mod eval;

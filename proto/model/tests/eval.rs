@@ -63,6 +63,7 @@ fn judge(rules: &RuleSet, name: &str, identities: &[RulePath]) -> Decision {
         path: Some(&name),
         identities,
         contents: &[],
+        argv: None,
         exe: Some(&exe),
     };
     eval(rules, &access).expect("the cases use kinds that are built")
@@ -225,6 +226,7 @@ fn an_object_without_a_name_is_matched_by_identity_alone() {
         path: None,
         identities: &[path("/d/gone")],
         contents: &[],
+        argv: None,
         exe: None,
     };
     assert_eq!(eval(&rules, &access).unwrap().rules, [RuleId(2)]);
@@ -235,8 +237,14 @@ fn a_content_is_matched_by_hash_and_size_under_any_name() {
     let content = |sha256| Object::Content { sha256, size: 1 };
     let rules = set(vec![file(Action::Block, content([1; 32]))]);
     let verdict = |contents: &[Content]| {
-        let access =
-            Access { category: Category::File, path: None, identities: &[], contents, exe: None };
+        let access = Access {
+            category: Category::File,
+            path: None,
+            identities: &[],
+            contents,
+            argv: None,
+            exe: None,
+        };
         eval(&rules, &access).unwrap().verdict
     };
     let held = Content { sha256: [1; 32], size: 1 };
@@ -244,6 +252,40 @@ fn a_content_is_matched_by_hash_and_size_under_any_name() {
     assert_eq!(verdict(&[Content { size: 2, ..held }]), Verdict::Allow);
     assert_eq!(verdict(&[Content { sha256: [2; 32], ..held }]), Verdict::Allow);
     assert_eq!(verdict(&[]), Verdict::Allow);
+}
+
+#[test]
+fn an_applet_is_matched_by_its_binary_and_its_arguments() {
+    let binary = path("/bin/busybox");
+    let applets = |action| {
+        let object = Object::Applet { binary: binary.clone(), names: vec!["vi".into()] };
+        set(vec![Rule::new(RuleId::default(), Category::Process, action, object)])
+    };
+    let verdict = |rules: &RuleSet, identities: &[RulePath], argv: Option<&[&str]>| {
+        let argv: Option<Vec<String>> =
+            argv.map(|argv| argv.iter().copied().map(str::to_owned).collect());
+        let access = Access {
+            category: Category::Process,
+            path: None,
+            identities,
+            contents: &[],
+            argv: argv.as_deref(),
+            exe: None,
+        };
+        eval(rules, &access).unwrap().verdict
+    };
+    let held = std::slice::from_ref(&binary);
+    let block = applets(Action::Block);
+    assert_eq!(verdict(&block, held, Some(&["busybox", "vi"])), Verdict::Block);
+    assert_eq!(verdict(&block, held, Some(&["ls", "vi"])), Verdict::Allow);
+    assert_eq!(verdict(&block, &[], Some(&["vi"])), Verdict::Allow);
+    // What cannot be read is blocked, and never permitted.
+    assert_eq!(verdict(&block, held, None), Verdict::Block);
+    let mut allow = applets(Action::Allow);
+    allow.postures.process = Posture::Block;
+    assert_eq!(verdict(&allow, held, Some(&["vi"])), Verdict::Allow);
+    assert_eq!(verdict(&allow, held, Some(&["busybox"])), Verdict::Block);
+    assert_eq!(verdict(&allow, held, None), Verdict::Block);
 }
 
 #[test]
@@ -281,6 +323,7 @@ fn a_rule_of_a_kind_that_is_not_built_is_an_error_and_not_a_guess() {
         path: Some(&name),
         identities: &[],
         contents: &[],
+        argv: None,
         exe: Some(&exe),
     };
     for (rule, feature) in unsupported {

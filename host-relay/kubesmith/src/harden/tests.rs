@@ -235,7 +235,7 @@ proptest! {
     ) {
         let category = if program { Category::Process } else { Category::File };
         let access = Access {
-            category, path: path.as_ref(), identities: &identities, contents: &[], exe: exe.as_ref(),
+            category, path: path.as_ref(), identities: &identities, contents: &[], argv: None, exe: exe.as_ref(),
         };
         let hardened = harden(policy.clone(), level);
         if verdict(&policy, &access) == Verdict::Block {

@@ -286,6 +286,7 @@ fn denies(rules: &RuleSet, way: &Way, program: &RulePath) -> Result<bool, Unsupp
         path: way.name.path(program),
         identities: std::slice::from_ref(program),
         contents: &[],
+        argv: None,
         exe: way.caller.as_ref(),
     };
     Ok(eval(rules, &access)?.verdict == policy_model::Verdict::Block)

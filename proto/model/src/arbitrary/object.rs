@@ -66,7 +66,15 @@ pub(super) fn supported_object() -> impl Strategy<Value = Object> {
         path_object_of(near_path()).prop_map(Object::Path),
         near_directory().prop_map(Object::Directory),
         near_content().prop_map(|Content { sha256, size }| Object::Content { sha256, size }),
+        near_applet(),
     ]
+}
+
+/// Applets of a near path.
+fn near_applet() -> impl Strategy<Value = Object> {
+    let names = btree_set(select(vec!["ls".to_owned(), "vi".to_owned()]), 1..3);
+    (near_path(), names)
+        .prop_map(|(binary, names)| Object::Applet { binary, names: names.into_iter().collect() })
 }
 
 /// One of two contents.

@@ -40,6 +40,11 @@ pub(super) fn any_argument() -> impl Strategy<Value = String> {
     "[^\0]{0,12}"
 }
 
+/// An argument that asks a multi-call binary for something.
+pub(super) fn near_argument() -> impl Strategy<Value = String> {
+    "(/b/)?-?(ls|vi|busybox|toybox|a)"
+}
+
 /// Only for texts that are paths by construction.
 fn path(text: &str) -> RulePath {
     RulePath::new(text).expect("the strategies write normal paths within the limits")

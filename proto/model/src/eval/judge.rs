@@ -258,6 +258,7 @@ impl Judge<'_> {
             identities: &file.identities,
             // No rule of the model's names a hash; files of equal content are held by identity.
             contents: &[],
+            argv: None,
             exe: self.exe,
         };
         eval(self.rules, &access)

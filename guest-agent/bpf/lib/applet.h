@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Programs of a multi-call binary, by the arguments of the exec: the mirror of policy-model's
+ * applet.rs. They are read where the new program will find them, before it runs; what cannot be read
+ * could be any.
+ */
+#ifndef KADAPTER_APPLET_H
+#define KADAPTER_APPLET_H
+
+#define SIGKILL 9
+
+/* Bytes that are read at once, with a NUL: a base name fits, or is no applet's. */
+#define APPLET_BYTES 64
+/* Chunks of an argument in which its base name is looked for: PATH_MAX. */
+#define MAX_CHUNKS 64
+/* Arguments that may be names of the binary itself. */
+#define MAX_OWN_NAMES 4
+
+enum invocation { INVOKED_UNKNOWN = 0, INVOKED_BINARY = 1, INVOKED_APPLET = 2 };
+
+struct invoked {
+	__u64 at;   /* address of the argument, then of the next one */
+	__u64 base; /* address of its base name */
+	__u64 end;  /* of the argument */
+	__u32 set;
+	__u32 class_id; /* of the binary */
+	__u32 argc;
+	__u32 variant; /* class of the binary as this applet */
+	__u32 what;    /* enum invocation */
+	__u64 key[2];
+	union { /* one of them at a time, and not on the stack of each callback */
+		char chunk[APPLET_BYTES];
+		__u64 name[APPLET_BYTES / 8];
+	};
+};
+
+/* Class of a binary that is asked for something; 0 = of itself. See abi.h. */
+static __noinline __u32 variant_of(__u32 set, __u32 class_id, __u64 invoked)
+{
+	struct abi_inode_key key = {
+		.set = set,
+		.dev = ABI_DEV_APPLET,
+		.ino = invoked,
+		.generation = class_id,
+	};
+	__u32 *variant = bpf_map_lookup_elem(&inodes, &key);
+
+	return variant ? *variant : 0;
+}
+
+/* Finds the end of an argument, and what is behind its last slash. */
+static long scan_chunk(__u32 i, void *context)
+{
+	struct invoked *v = context;
+	long len = bpf_probe_read_user_str(v->chunk, sizeof(v->chunk), (void *)v->at);
+
+	if (len < 1 || len > APPLET_BYTES)
+		return 1;
+	for (int at = 0; at < APPLET_BYTES - 1; at++) {
+		if (at + 1 >= len)
+			break;
+		if (v->chunk[at] == '/')
+			v->base = v->at + at + 1;
+	}
+	if (len < APPLET_BYTES) {
+		v->at += len;
+		v->end = v->at;
+		return 1;
+	}
+	v->at += APPLET_BYTES - 1;
+	return 0;
+}
+
+static __always_inline __u64 bytes_of(const char *text)
+{
+	__u64 word = 0;
+
+	for (int at = 0; at < 8; at++) {
+		if (!text[at])
+			break;
+		word |= (__u64)text[at] << (8 * at);
+	}
+	return word;
+}
+
+static __always_inline bool is_own_name(const __u64 *name)
+{
+	__u64 seven = name[0] & 0x00ffffffffffffffull;
+
+	return seven == bytes_of("busybox") || seven == bytes_of("toybox") ||
+	       (name[0] == bytes_of("coreutil") && (name[1] & 0xffff) == 's');
+}
+
+/* Where the applet's name begins in a base name. */
+static __always_inline __u32 skip_prefix(const __u64 *name)
+{
+	if (name[0] == bytes_of("--coreut") && name[1] == bytes_of("ils-prog")) {
+		if ((name[2] & 0xff) == '=')
+			return 17;
+		if (name[2] == bytes_of("-shebang") && (name[3] & 0xff) == '=')
+			return 25;
+	}
+	return (name[0] & 0xff) == '-';
+}
+
+/* The hash of HashKey::name: of a zero, and the name. */
+static __always_inline __u64 hash_name(const __u64 *key, const __u64 *name, __u32 len)
+{
+	__u32 left = len;
+	__u64 rest = 0;
+	struct sip sip;
+
+	sip_start(&sip, key);
+	sip_word(&sip, 0);
+	for (int word = 0; word < APPLET_BYTES / 8; word++) {
+		rest = name[word];
+		if (left < 8)
+			break;
+		sip_word(&sip, rest);
+		left -= 8;
+	}
+	return sip_finish(&sip, rest, len + 8);
+}
+
+/* Reads a name; what is behind its NUL stays zero. Returns its length, or -1. */
+static __always_inline long read_name(__u64 *name, __u64 address)
+{
+	long len;
+
+	__builtin_memset(name, 0, APPLET_BYTES);
+	len = bpf_probe_read_user_str(name, APPLET_BYTES, (void *)address);
+	return len < 1 || len >= APPLET_BYTES ? -1 : len - 1;
+}
+
+static long next_argument(__u32 i, void *context)
+{
+	struct invoked *v = context;
+	__u32 skip;
+	long len;
+
+	if (i >= v->argc) {
+		v->what = INVOKED_BINARY;
+		return 1;
+	}
+	if (i == MAX_OWN_NAMES)
+		return 1;
+	v->base = v->at;
+	v->end = 0;
+	bpf_loop(MAX_CHUNKS, scan_chunk, v, 0);
+	if (!v->end)
+		return 1;
+	len = read_name(v->name, v->base);
+	if (len < 0)
+		return 1;
+	skip = skip_prefix(v->name);
+	if (skip)
+		len = read_name(v->name, v->base + skip);
+	if (len < 0)
+		return 1;
+	if (is_own_name(v->name))
+		return 0;
+	v->variant = variant_of(v->set, v->class_id, hash_name(v->key, v->name, len));
+	v->what = INVOKED_APPLET;
+	return 1;
+}
+
+/* Class of the binary of this class, as it is asked for by the arguments at an address. */
+static __noinline __u32 class_of_invocation(const struct abi_set *set, __u32 class_id,
+					    __u64 arguments, __u32 argc)
+{
+	__u32 any = variant_of(set->id, class_id, ABI_APPLET_ANY), zero = 0;
+	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
+	struct invoked v = {};
+
+	if (!any || !own)
+		return any ? any : class_id;
+	v.at = arguments;
+	v.set = set->id;
+	v.class_id = class_id;
+	v.argc = argc;
+	v.key[0] = own->hash_key[0];
+	v.key[1] = own->hash_key[1];
+	bpf_loop(MAX_OWN_NAMES + 1, next_argument, &v, 0);
+	if (v.what == INVOKED_UNKNOWN)
+		return any;
+	return v.what == INVOKED_APPLET && v.variant ? v.variant : class_id;
+}
+
+/* Whether an exec is decided when its arguments can be read, and not before: unless they cannot
+ * change that it is denied. */
+static __always_inline bool awaits_arguments(struct scope *s, struct file *file,
+					     const struct outcome *out)
+{
+	__u32 class_id;
+
+	if (!(s->set->flags & ABI_SET_ARGUMENTS))
+		return false;
+	class_id = identity_class(s->set, file->f_inode);
+	if (!class_id || !variant_of(s->set->id, class_id, ABI_APPLET_ANY))
+		return false;
+	return out->verdict != ABI_BLOCK ||
+	       variant_of(s->set->id, class_id, ABI_APPLET_MAY_PERMIT);
+}
+
+/* Decides an exec with its arguments. Returns 0, or -1 if it could not be decided. */
+static __always_inline int judge_invocation(struct scope *s, struct linux_binprm *bprm,
+				       struct outcome *out)
+{
+	struct file *file = bprm->file;
+	struct classes found = {};
+	struct abi_set *set = s->set;
+	__u32 subject = 0;
+
+	if (!set || current_subject(s, &subject) || classify(s, file, &found))
+		return -1;
+	found.inode = class_of_invocation(set, found.inode, bprm->p, bprm->argc);
+	decide(find_decision(set, found.name, subject, ABI_PROCESS),
+	       find_decision(set, found.inode, subject, ABI_PROCESS),
+	       unmatched_verdict(set, ABI_PROCESS), out);
+	return 0;
+}
+
+/* The program was put in place already: it is killed before its first instruction. Part of the hook,
+ * for a walk leaves no room for a call between. */
+static __always_inline int decide_by_arguments(struct scope *s, struct linux_binprm *bprm)
+{
+	struct outcome out = {};
+	int denied;
+
+	if (judge_invocation(s, bprm, &out))
+		denied = refuse(s, bprm->file, ABI_BPRM_COMMITTED_CREDS, ABI_PROCESS);
+	else
+		denied = conclude(s, &out, bprm->file, ABI_BPRM_COMMITTED_CREDS, ABI_PROCESS);
+	if (denied && bpf_send_signal(SIGKILL))
+		count(ABI_FAIL_CLOSED_DENIALS);
+	return denied;
+}
+
+#endif

@@ -22,6 +22,7 @@ use anyhow::{Context, Result, ensure};
 use crate::vm::{Disk, End, Exec, Output, SHARED, Vm};
 
 pub use self::attacked::{Medium, UnknownMedium};
+pub use self::debian::Image;
 pub use self::spec::{Capabilities, Hook, HookPoint};
 
 mod attacked;
@@ -41,6 +42,10 @@ pub enum Rootfs {
     /// The same image as the lower layer of an overlay whose upper one is in tmpfs. The VM needs
     /// [`debian_disks`].
     DebianOverlay,
+    /// As [`Rootfs::DebianExt4`], an overlay whose layers are both on that disk.
+    DebianOverlayOnDisk,
+    /// As [`Rootfs::DebianOverlay`], a copy of the image in tmpfs.
+    DebianTmpfs,
     /// The same image as the lower layer of an overlay of the host, which the guest has over
     /// virtio-fs. The VM needs [`debian_share`].
     DebianVirtiofs,
@@ -76,13 +81,21 @@ pub struct Running<'vm> {
     pid: i32,
 }
 
-/// The disks that a VM needs for Debian containers: the image twice, to be written by one container
-/// and to be the lower layer of the others.
+/// The disks that a VM needs for Debian containers, [`disks`] of the minimal image.
 ///
 /// # Errors
 /// If the image is not in the cache and can't be made.
 pub fn debian_disks() -> Result<Vec<Disk>> {
-    let image = debian::image()?;
+    disks(Image::Minimal)
+}
+
+/// The disks that a VM needs for containers of an image: the image twice, to be written by one
+/// container and to be the lower layer of the others.
+///
+/// # Errors
+/// If the image is not in the cache and can't be made.
+pub fn disks(image: Image) -> Result<Vec<Disk>> {
+    let image = image.path()?;
     Ok([EXT4_DISK, OVERLAY_DISK]
         .map(|serial| Disk { image: image.clone(), serial: serial.to_owned() })
         .into())
@@ -93,7 +106,15 @@ pub fn debian_disks() -> Result<Vec<Disk>> {
 /// # Errors
 /// If the image is not in the cache and can't be made.
 pub fn debian_share() -> Result<PathBuf> {
-    debian::image()
+    share(Image::Minimal)
+}
+
+/// The image as a VM needs it for containers on virtio-fs.
+///
+/// # Errors
+/// If the image is not in the cache and can't be made.
+pub fn share(image: Image) -> Result<PathBuf> {
+    image.path()
 }
 
 const EXT4_DISK: &str = "debian-ext4";
@@ -176,8 +197,10 @@ impl Container {
         let bundle = Bundle { vm, id: self.id.clone(), rootfs: self.rootfs };
         let script = match self.rootfs {
             Rootfs::Busybox => BUSYBOX.to_owned(),
-            Rootfs::DebianExt4 => with_disk(EXT4_DISK, DEBIAN_EXT4),
-            Rootfs::DebianOverlay => with_disk(OVERLAY_DISK, DEBIAN_OVERLAY),
+            Rootfs::DebianExt4 => with_disk(EXT4_DISK, debian::EXT4),
+            Rootfs::DebianOverlay => with_disk(OVERLAY_DISK, &debian::overlay()),
+            Rootfs::DebianOverlayOnDisk => with_disk(EXT4_DISK, debian::OVERLAY_ON_DISK),
+            Rootfs::DebianTmpfs => with_disk(OVERLAY_DISK, &debian::tmpfs()),
             Rootfs::Attacked(medium) if !self.rootfs.is_shared() => medium.script(),
             Rootfs::DebianVirtiofs | Rootfs::Attacked(_) => {
                 format!("mount --bind {} $root\n", vm.share()?.root(&self.id)?)
@@ -347,20 +370,6 @@ cp /bin/busybox bin/busybox
 chroot . /bin/busybox --install
 echo root:x:0:0:root:/root:/bin/sh > etc/passwd
 echo root:x:0: > etc/group
-";
-
-const DEBIAN_EXT4: &str = "
-mount -t ext4 $device $root
-";
-
-const DEBIAN_OVERLAY: &str = "
-lower=/run/images/debian
-if ! grep -q \" $lower \" /proc/mounts; then
-    mkdir -p $lower
-    mount -t ext4 -o ro $device $lower
-fi
-mkdir -p $bundle/upper $bundle/work
-mount -t overlay -o lowerdir=$lower,upperdir=$bundle/upper,workdir=$bundle/work overlay $root
 ";
 
 /// Puts the search for a disk before a script that uses `$device`.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::AGENT;
-use crate::rootfs::{Medium, debian_disks, debian_share};
+use crate::rootfs::{self, Image, Medium};
 use crate::vm::{Disk, GuestFile, KernelChoice, static_program};
 
 /// A node to be.
@@ -23,6 +23,8 @@ pub struct NodeConfig {
     pub debian: bool,
     /// Whether the guest has the share of Debian containers on virtio-fs.
     pub virtiofs: bool,
+    /// What Debian containers have in them.
+    pub image: Image,
     /// The roots to attack that the guest has what it needs for.
     pub attacked: Option<Medium>,
     /// Added to the guest's files.
@@ -47,6 +49,7 @@ impl NodeConfig {
             memory_mib: 1024,
             debian: false,
             virtiofs: false,
+            image: Image::Minimal,
             attacked: None,
             files: Vec::new(),
             cmdline: Vec::new(),
@@ -87,14 +90,14 @@ impl NodeConfig {
     pub(super) fn disks(&self) -> Result<Vec<Disk>> {
         let mut disks = self.attacked.map_or(Ok(Vec::new()), Medium::disks)?;
         if self.debian {
-            disks.extend(debian_disks()?);
+            disks.extend(rootfs::disks(self.image)?);
         }
         Ok(disks)
     }
 
     pub(super) fn share(&self) -> Result<Option<PathBuf>> {
         match self.attacked.map_or(Ok(None), Medium::share)? {
-            None if self.virtiofs => debian_share().map(Some),
+            None if self.virtiofs => rootfs::share(self.image).map(Some),
             share => Ok(share),
         }
     }

@@ -23,3 +23,4 @@ mod steps;
 mod strangers;
 mod takeover;
 mod virtiofs;
+mod workloads;

@@ -16,3 +16,4 @@ pub mod suites;
 pub mod tools;
 pub mod usecases;
 pub mod vm;
+pub mod workloads;

@@ -135,7 +135,7 @@ impl Report {
     }
 
     /// Adds how busy this host is: times on a busy one say little.
-    pub(super) fn condition_of_host(&mut self, part: &str) -> Result<()> {
+    pub(crate) fn condition_of_host(&mut self, part: &str) -> Result<()> {
         let load = fs::read_to_string("/proc/loadavg").context("read the load")?;
         let load = load.split(' ').next().unwrap_or_default();
         let processors = thread::available_parallelism().context("count processors")?;

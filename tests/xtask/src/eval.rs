@@ -9,6 +9,7 @@ use clap::Subcommand;
 
 mod bypass;
 mod usecases;
+mod workloads;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -20,11 +21,16 @@ pub(crate) enum Verb {
     ///
     /// What is seen has to be the text that users know, word for word.
     Usecases(usecases::Args),
+    /// Run workloads of servers under hardening, level by level
+    ///
+    /// None may be denied anything, or fail, for a reason that is not known beforehand.
+    Workloads(workloads::Args),
 }
 
 pub(crate) fn run(verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::Bypass(args) => bypass::run(args),
         Verb::Usecases(args) => usecases::run(args),
+        Verb::Workloads(args) => workloads::run(args),
     }
 }

@@ -3,18 +3,21 @@
 //! rules and any access.
 
 use anyhow::{Context as _, Result, ensure};
+use attacks::places;
 use e2e::suites::measured;
 use guest_bpf::abi;
 use policy_model::{
     Category, Content, RuleId, RulePath, RuleSet,
     arbitrary::{OwnedAccess, supported_rule_set},
     eval::eval,
+    world::ways,
 };
 use proptest::{
     prelude::Rng as _,
     strategy::{Strategy as _, ValueTree as _},
     test_runner::{TestRng, TestRunner},
 };
+use serde_json::Value;
 
 use crate::{
     case::{self, Schema},
@@ -58,6 +61,17 @@ pub(crate) fn cases_can_fail() -> Result<()> {
         };
         ensure!(said.contains(expected), "`{wrong}`: `{said}` does not say `{expected}`");
     }
+    Ok(())
+}
+
+/// The policy of cases that go the driver's ways names all programs that those are about.
+pub(crate) fn the_driver_is_known() -> Result<()> {
+    let policy: Value = serde_saphyr::from_str(include_str!("cases/level/targets.yaml"))?;
+    let paths = policy["spec"]["process"]["matchPaths"].as_array().context("paths")?;
+    let named: Vec<_> = paths.iter().filter_map(|path| path["path"].as_str()).collect();
+    let targets = places::targets();
+    ensure!(named == targets, "targets.yaml names {named:?}, the driver has {targets:?}");
+    ensure!(places::DRIVER == ways::DRIVER, "the model's driver is elsewhere");
     Ok(())
 }
 

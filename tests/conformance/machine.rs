@@ -78,8 +78,8 @@ impl Machine {
             }
             Ok(())
         });
-        stage.end()?;
-        played
+        let ended = stage.end();
+        played.and(ended)
     }
 }
 

@@ -93,6 +93,7 @@ fn run(options: &Options) -> Result<bool> {
     if options.legs.contains(&"eval") {
         if options.part.is_none() {
             law(&mut report, "eval", "runner/cases-can-fail", laws::cases_can_fail);
+            law(&mut report, "eval", "runner/the-driver-is-known", laws::the_driver_is_known);
         }
         for case in &cases {
             add(&mut report, case, "eval", || model::run(case, Leg::Reference));
@@ -136,9 +137,18 @@ fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
         by_medium.entry(case.medium()?).or_default().push(case);
     }
     for (medium, cases) in by_medium {
-        let mut machine = Machine::boot(medium)?;
+        let mut machine = None;
         for case in cases {
-            add(report, case, "vm", || machine.run(case));
+            // One that was left in disorder is not used again.
+            let mut used = match machine.take() {
+                Some(machine) => machine,
+                None => Machine::boot(medium)?,
+            };
+            add(report, case, "vm", || {
+                let findings = used.run(case)?;
+                machine = Some(used);
+                Ok(findings)
+            });
         }
     }
     Ok(())

@@ -224,7 +224,14 @@ impl Record {
     ) -> Result<Option<Self>> {
         Self::of(
             rules,
-            &Access { category: Category::Process, path, identities, contents: &[], exe },
+            &Access {
+                category: Category::Process,
+                path,
+                identities,
+                contents: &[],
+                argv: None,
+                exe,
+            },
         )
     }
 

@@ -115,6 +115,7 @@ fn any_access(rng: &mut TestRng, paths: &[RulePath]) -> OwnedAccess {
         contents: (0..rng.next_u32() % 2)
             .map(|_| Content { sha256: [1 + (rng.next_u32() & 1) as u8; 32], size: 7 })
             .collect(),
+        argv: None,
         exe: pick(rng, paths),
     }
 }

@@ -67,7 +67,14 @@ fn rule_facts(
         let path = file.path.as_ref();
         Facts::of(
             rules,
-            &Access { category, path, identities: &file.identities, contents: &[], exe },
+            &Access {
+                category,
+                path,
+                identities: &file.identities,
+                contents: &[],
+                argv: None,
+                exe,
+            },
         )
     };
     Ok(match event {

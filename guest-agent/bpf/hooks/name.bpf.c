@@ -119,6 +119,34 @@ int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned
 	return ret ? ret : change_one(NULL, dentry, ABI_PATH_MKNOD);
 }
 
+/* Whether a change of the file gives this name an inode of its own: an overlay of the host copies a
+ * lower file of several names up under one of them, and this kernel sees a new file there. */
+static __always_inline bool splits(struct dentry *dentry)
+{
+	struct inode *inode = dentry->d_inode;
+
+	return inode && is_fuse(inode) && !has_one_name(inode);
+}
+
+/* Mode, owner, size, times. Opens for writing are file_open's. */
+SEC("lsm/inode_setattr")
+int BPF_PROG(inode_setattr, struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr,
+	     int ret)
+{
+	struct change c = { .name = dentry, .shown = dentry, .hook = ABI_INODE_SETATTR };
+	struct scope s;
+	int scope;
+
+	if (ret || is_unlabelled() || !splits(dentry))
+		return ret;
+	scope = enter(&s, own_label());
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, NULL, ABI_INODE_SETATTR, ABI_FILE);
+	return keep_whole(&s, &c);
+}
+
 SEC("lsm/path_truncate")
 int BPF_PROG(path_truncate, const struct path *path, int ret)
 {

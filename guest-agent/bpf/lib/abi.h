@@ -99,6 +99,7 @@ enum abi_hook {
 	ABI_PATH_CHMOD = 24,
 	ABI_PATH_CHOWN = 25,
 	ABI_BPRM_COMMITTED_CREDS = 26,
+	ABI_INODE_SETATTR = 27,
 };
 
 /* Flags of a set. */

@@ -101,6 +101,24 @@ static __noinline int change_name(struct scope *s, const struct change *c)
 	return report_change(s, &out, c, hook, ABI_FILE);
 }
 
+/* A guard alone decides: file rules have been asked by another hook of the same call. */
+static __noinline int keep_whole(struct scope *s, const struct change *c)
+{
+	struct classes found = {};
+	struct outcome out = {};
+	__u32 flags = 0, subject = 0;
+	__u32 hook = c->hook;
+
+	if (!s->set)
+		return -EACCES;
+	if (!(s->set->flags & ABI_SET_GUARDS))
+		return 0;
+	if (current_subject(s, &subject) || find_name(s, c->name, &found, &flags))
+		return refuse(s, NULL, hook, ABI_PROCESS);
+	guard_name(s, &found, 0, subject, &out);
+	return out.verdict == ABI_BLOCK ? report_change(s, &out, c, hook, ABI_PROCESS) : 0;
+}
+
 /* Whether the current task's changes of names are anybody's business. */
 static __always_inline int enter_for_names(struct scope *s, bool guarded)
 {

@@ -175,6 +175,8 @@ struct task_struct {
 union bpf_attr;
 struct cred;
 struct user_namespace;
+struct mnt_idmap;
+struct iattr;
 
 #pragma clang attribute pop
 

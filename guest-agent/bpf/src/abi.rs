@@ -35,7 +35,7 @@ pub const REASON_SELF_PROTECTION: u8 = 5;
 pub const REASON_HARDENING: u8 = 6;
 
 /// Kernel names of the hooks, at their `enum abi_hook` number.
-pub const HOOKS: [&str; 27] = [
+pub const HOOKS: [&str; 28] = [
     "",
     "bprm_check_security",
     "file_open",
@@ -63,6 +63,7 @@ pub const HOOKS: [&str; 27] = [
     "path_chmod",
     "path_chown",
     "bprm_committed_creds",
+    "inode_setattr",
 ];
 
 pub const SET_PROCESS: u32 = 1 << 0;

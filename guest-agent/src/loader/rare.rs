@@ -14,7 +14,8 @@ use super::{LoadError, attach, failed, kernel_types, link_of, open_object, progr
 use crate::heap;
 
 /// Hooks, each with the option of a set that needs its program.
-const RARE: [(&str, u32); 4] = [
+const RARE: [(&str, u32); 5] = [
+    ("inode_setattr", abi::SET_GUARD_OBJECTS),
     ("capable", abi::SET_NO_NEW_MOUNTS),
     ("userns_create", abi::SET_NO_USER_NAMESPACES),
     ("ptrace_traceme", abi::SET_NO_POKE),

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 use e2e::{node::Node, node::eventually, rootfs::Running};
+use serde_json::json;
 
 use super::{drop_caches, on_host, run_web, start};
 use crate::{
@@ -108,5 +109,12 @@ fn stays_blocked_after(node: &Node, web: &Running<'_>, split: &str) -> Result<()
 fn a_change_of_mode_that_splits_a_hard_link_of_the_image_frees_no_copy() -> Result<()> {
     let Some(node) = start("virtiofs-split-mode")? else { return Ok(()) };
     let web = run_with_second_name(&node)?;
-    stays_blocked_after(&node, &web, "chmod 0755 /usr/bin/second")
+    allowed(&web, "chmod 0755 /usr/bin/apt-get && touch /usr/bin/apt-get")?;
+    for split in ["chmod 0755", "chown 0", "touch"] {
+        stays_blocked_after(&node, &web, &format!("{split} /usr/bin/second"))?;
+    }
+    node.event("a denied change", |event| {
+        event["hook"] == "inode_setattr" && event["policyNames"] == json!(["no-apt"])
+    })?;
+    Ok(())
 }

@@ -37,6 +37,9 @@ enum Target {
     Program,
     /// Files again and again.
     Files(Depth),
+    /// The same, by the time of the measuring thread alone: a server outside of the guest is waited
+    /// for.
+    ServedFiles(Depth),
     /// Each file of a directory once. Only in the first process: the next would find them opened.
     FreshFiles(Depth),
 }
@@ -72,6 +75,15 @@ impl Plan {
     pub(super) fn without_first(&self) -> Self {
         let warm = self.only(Operation::is_repeatable);
         warm.unwrap_or(Self { operations: Vec::new() })
+    }
+
+    /// The same opens where a server outside of the guest has the files.
+    pub(super) fn served(&self) -> Self {
+        let served = |operation: Operation| match operation.target {
+            Target::Files(depth) => Operation { target: Target::ServedFiles(depth), ..operation },
+            _ => operation,
+        };
+        Self { operations: self.without_first().operations.into_iter().map(served).collect() }
     }
 
     fn only(&self, wanted: impl Fn(&Operation) -> bool) -> Option<Self> {
@@ -127,12 +139,14 @@ impl Operation {
     /// As `guest-bench` takes them.
     fn arguments(&self, pass: usize, which: usize) -> Vec<String> {
         let (verb, _) = self.key.split_once('.').unwrap_or((self.key, ""));
+        let in_trees = |verb: &str, depth| {
+            let trees = (0..TREES_A_PASS).map(|tree| pass * TREES_A_PASS + tree);
+            trees.map(|tree| format!("{verb}:{}", file(depth, tree))).collect()
+        };
         match self.target {
             Target::Program => vec![format!("{verb}:{BENCH}")],
-            Target::Files(depth) => {
-                let trees = (0..TREES_A_PASS).map(|tree| pass * TREES_A_PASS + tree);
-                trees.map(|tree| format!("{verb}:{}", file(depth, tree))).collect()
-            }
+            Target::Files(depth) => in_trees(verb, depth),
+            Target::ServedFiles(depth) => in_trees(&format!("{verb}-own"), depth),
             Target::FreshFiles(depth) => vec![format!("touch:{}", fresh(depth, which))],
         }
     }
@@ -181,6 +195,9 @@ mod tests {
     #[test]
     fn a_plan_without_opens_has_none() {
         assert!(Plan::of(&[Group::Exec]).opens().is_none());
+        let served = Plan::of(&[Group::Open]).served();
+        let arguments: Vec<_> = served.arguments(0, 0).into_iter().map(|(_, text)| text).collect();
+        assert!(arguments.iter().all(|text| text.starts_with("open-own:/t")), "{arguments:?}");
         assert_eq!(Plan::of(&[Group::Open]).opens().unwrap().without_first().operations.len(), 2);
     }
 }

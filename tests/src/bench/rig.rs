@@ -20,9 +20,10 @@ use tempfile::TempDir;
 
 use crate::{
     node::{AGENT, Node, PATIENCE, keygen},
-    rootfs::{Container, Rootfs, Running, debian_disks},
+    rootfs::{Container, Rootfs, Running, debian_disks, debian_share},
     vm::{
-        Exec, GuestFile, KernelChoice, Output, Spawn, Vm, VmConfig, host_program, poll,
+        Exec, GuestFile, KernelChoice, Output, Spawn, Vm, VmConfig, host_program,
+        missing_for_share, poll,
         process::{TiedProcess, tied},
         release_program, static_program,
     },
@@ -97,6 +98,7 @@ impl Guest {
             GuestFile::program(BENCH, static_program("guest-init", "guest-bench")?),
         ];
         config.disks = debian_disks()?;
+        config.share = missing_for_share().is_none().then(debian_share).transpose()?;
         if clock == Clock::Instructions {
             config.count_instructions = true;
             config.qemu_args = ["-icount", "sleep=on"].map(str::to_owned).into();

@@ -41,6 +41,12 @@ pub enum Group {
     Write,
     /// Instructions of stat.
     Stat,
+    /// Instructions of renaming a file there and back.
+    Rename,
+    /// Instructions of linking a file and removing the link.
+    Link,
+    /// Instructions of making a directory and removing it.
+    Mkdir,
     /// Instructions of starting a program and waiting for its end.
     Exec,
     /// Instructions of forking and waiting for the child's end.
@@ -93,11 +99,14 @@ pub fn quick(chosen: &BTreeSet<Group>, kernel: KernelChoice) -> Result<Report> {
 
 impl Group {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Open,
         Self::Read,
         Self::Write,
         Self::Stat,
+        Self::Rename,
+        Self::Link,
+        Self::Mkdir,
         Self::Exec,
         Self::Fork,
         Self::Start,
@@ -113,6 +122,9 @@ impl Group {
             Self::Read => "read",
             Self::Write => "write",
             Self::Stat => "stat",
+            Self::Rename => "rename",
+            Self::Link => "link",
+            Self::Mkdir => "mkdir",
             Self::Exec => "exec",
             Self::Fork => "fork",
             Self::Start => "start",

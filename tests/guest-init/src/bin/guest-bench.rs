@@ -7,7 +7,7 @@
 //! Never: judges what it measured, or measures anything that the caller did not name.
 
 use std::env;
-use std::fs::File;
+use std::fs::{File, create_dir, hard_link, remove_dir, remove_file, rename};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -79,6 +79,27 @@ fn measure(argument: &str) -> Result<Samples> {
         "write" => {
             let file = File::options().write(true).open(path)?;
             sample(ROUNDS, LARGE_BATCH, || moved(pwrite(&file, b"x", 0)?))
+        }
+        "rename" => {
+            let other = beside(path);
+            sample(ROUNDS, BATCH, || {
+                rename(path, &other)?;
+                Ok(rename(&other, path)?)
+            })
+        }
+        "link" => {
+            let other = beside(path);
+            sample(ROUNDS, BATCH, || {
+                hard_link(path, &other)?;
+                Ok(remove_file(&other)?)
+            })
+        }
+        "mkdir" => {
+            let directory = beside(path);
+            sample(ROUNDS, BATCH, || {
+                create_dir(&directory)?;
+                Ok(remove_dir(&directory)?)
+            })
         }
         "fork" => sample(FEW_ROUNDS, 1, fork_and_wait),
         "exec" => sample(FEW_ROUNDS, 1, || {
@@ -153,6 +174,11 @@ fn nanoseconds(since: Instant) -> Result<u64> {
 fn open_and_close(path: &Path) -> Result<()> {
     drop(open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
     Ok(())
+}
+
+/// A name that nothing has, in the same directory.
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("beside")
 }
 
 fn moved(bytes: usize) -> Result<()> {

@@ -17,9 +17,10 @@ use crate::steps::{
     allowed, becomes_allowed, becomes_denied, denied, event_on, expect_fields, policy,
 };
 
-/// A file on each of three floors of a tree.
-pub(crate) const PLANT: &str = "mkdir -p /srv/tree/sub/deep && echo text | \
-                     tee /srv/tree/file /srv/tree/sub/file /srv/tree/sub/deep/file";
+/// A file on each of three floors of a tree, with contents of their own: equal ones are held as one.
+pub(crate) const PLANT: &str = "mkdir -p /srv/tree/sub/deep && echo text > /srv/tree/file && \
+                                echo inner > /srv/tree/sub/file && \
+                                echo deepest > /srv/tree/sub/deep/file";
 
 /// The container of a pod `web` that has labels of policies for `nginx`, with the tree in it.
 fn planted(node: &Node) -> Result<Running<'_>> {

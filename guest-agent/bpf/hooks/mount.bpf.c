@@ -100,6 +100,13 @@ int BPF_PROG(sb_kern_mount, const struct super_block *sb, int ret)
 	return 0;
 }
 
+/* Whether the kernel acts for the task with privileges that are not the task's, as an overlay does
+ * in its layers with those of who mounted it. */
+static __always_inline bool is_lent(const struct cred *cred)
+{
+	return address_of(cred) != (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), real_cred);
+}
+
 SEC("lsm/capable")
 int BPF_PROG(capable, const struct cred *cred, struct user_namespace *ns, int cap,
 	     unsigned int opts, int ret)
@@ -116,7 +123,7 @@ int BPF_PROG(capable, const struct cred *cred, struct user_namespace *ns, int ca
 		return 0;
 	if (scope == BROKEN_SCOPE)
 		return -EPERM;
-	if (!(s.set->flags & ABI_SET_NO_NEW_MOUNTS))
+	if (!(s.set->flags & ABI_SET_NO_NEW_MOUNTS) || is_lent(cred))
 		return 0;
 	/* A question that the kernel asks itself, as it does at each fork: nobody tries anything. */
 	if (opts & CAP_OPT_NOAUDIT)

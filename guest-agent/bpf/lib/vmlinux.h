@@ -161,6 +161,7 @@ struct bpf_local_storage;
 
 struct task_struct {
 	struct bpf_local_storage *bpf_storage;
+	const struct cred *real_cred;
 	struct mm_struct *mm;
 	int tgid;
 	struct task_struct *real_parent;

@@ -8,7 +8,7 @@ use e2e::node::{Node, NodeConfig};
 use serde_json::Value;
 
 use super::{BLOCKED, FILE, under_a_policy};
-use crate::steps::{allowed, becomes_denied, block_program, denied, policy};
+use crate::steps::{allowed, at_level, becomes_denied, block_program, denied, policy};
 
 /// A mistake and what the log says about it, beside the file.
 struct Mistake {
@@ -111,7 +111,9 @@ fn a_policy_with_too_many_rules_leaves_the_last_version_in_force() -> Result<()>
     for number in 0..TOO_MANY {
         writeln!(spec, "  - path: /srv/{number}")?;
     }
-    node.write(FILE, &policy("no-id", "nginx", &(spec + "action: Block")))?;
+    // As written: each level adds rules of its own.
+    let policy = policy("no-id", "nginx", &(spec + "action: Block"));
+    node.write(FILE, &at_level(&policy, "literal"))?;
     node.relay_log().wait("the refusal", |line| {
         line.contains("ERROR") && line.contains("`rules` has 100001, allowed are 0 to 100000")
     })?;

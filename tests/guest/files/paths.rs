@@ -13,7 +13,8 @@ use crate::steps::{allowed, becomes_allowed, becomes_denied, denied, event_on};
 #[test]
 fn a_file_of_a_volume_is_named_as_the_container_names_it() -> Result<()> {
     let node = Node::start(&NodeConfig::new("file-volume"))?;
-    node.vm.sh("mkdir -p /run/volume && echo text | tee /run/volume/secret /run/volume/plain")?;
+    node.vm.sh("mkdir -p /run/volume && echo text > /run/volume/secret && \
+                echo other > /run/volume/plain")?;
     node.pod("web", "nginx")?;
     node.pod("other", "redis")?;
     let bound = |pod, at| Node::container(pod, Rootfs::Busybox).bind("/run/volume", at);

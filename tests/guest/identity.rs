@@ -65,9 +65,10 @@ fn goes_every_way_around(name: &str, rootfs: Rootfs) -> Result<()> {
     allowed(&web, "rm /usr/bin/apt && cp /usr/bin/true /usr/bin/apt && /usr/bin/true")?;
     denied(&web, "/usr/bin/apt")?;
 
-    let event = event_on(&node, "/usr/bin/linked", "Block")?;
-    let what = [("policyNames", json!(["no-apt"])), ("hook", json!("file_open"))];
-    expect_fields(&event, &what)?;
+    let event = node.event("a denied exec", |event| {
+        event["resource"] == "/usr/bin/linked" && event["hook"] == "file_open"
+    })?;
+    expect_fields(&event, &[("policyNames", json!(["no-apt"])), ("action", json!("Block"))])?;
     ensure!(event["ruleIDs"].as_array().is_some_and(|rules| rules.len() == 1), "{event:#}");
 
     node.remove("block.yaml")?;

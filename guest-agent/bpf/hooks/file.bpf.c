@@ -45,7 +45,9 @@ static __always_inline int open_for_exec(struct scope *s, struct file *file, str
 		return 0;
 	if (judge_exec(s, file, out))
 		return refuse(s, file, ABI_FILE_OPEN, ABI_PROCESS);
-	if (out->verdict != ABI_BLOCK || awaits_arguments(s, file, out))
+	/* A layer's file has no name that a whitelist could know: the posture waits, too. */
+	if (out->verdict != ABI_BLOCK || out->reason != ABI_RULE ||
+	    awaits_arguments(s, file, out))
 		return 0;
 	return conclude(s, out, file, ABI_FILE_OPEN, ABI_PROCESS);
 }

@@ -97,7 +97,8 @@ static __always_inline void emit_path(char *text, __u32 size, struct path *path,
 /* Components that are shown where the kernel renders no path. */
 #define MAX_SHOWN 16
 
-/* A path from the root of its super block, for hooks that may not call bpf_d_path. */
+/* A path from the task's root, for hooks that may not call bpf_d_path; from the super block's, if the
+ * task's root lies on another one, as for volumes. */
 struct shown {
 	struct abi_event *event;
 	__u64 at; /* address of a dentry */
@@ -142,7 +143,10 @@ static __noinline int show_name(struct abi_event *e, struct dentry *dentry)
 	struct shown w = { .event = e };
 
 	w.at = address_of(dentry);
-	w.root = (__u64)kernel_memory(struct dentry, w.at)->d_sb->s_root;
+	w.root = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.dentry);
+	if (kernel_memory(struct dentry, w.root)->d_sb !=
+	    kernel_memory(struct dentry, w.at)->d_sb)
+		w.root = (__u64)kernel_memory(struct dentry, w.at)->d_sb->s_root;
 	bpf_loop(MAX_SHOWN, climb_shown, &w, 0);
 	if (w.count)
 		bpf_loop(w.count, show_component, &w, 0);

@@ -32,6 +32,8 @@ struct Waiting {
     output: String,
     /// The file that it waits for, as the guest's root sees it.
     go: String,
+    /// How it ended, if it had nothing to wait for.
+    ended: Option<End>,
 }
 
 // === impl Stage ===
@@ -126,23 +128,29 @@ impl<'n> Stage<'n> {
         let vm = &self.node.vm;
         let pid = vm.spawn(Spawn { argv, log, ..Spawn::default() })?;
         let ready = inside(&ready);
+        let mut ended = None;
         eventually("the driver has gone the first phases", || {
             if vm.exec(&["test", "-e", &ready])?.success() {
                 return Ok(true);
             }
             // With nothing to wait for it does not wait.
-            Ok(vm.wait(pid, Duration::ZERO)? != End::TimedOut)
+            ended = Some(vm.wait(pid, Duration::ZERO)?).filter(|end| *end != End::TimedOut);
+            Ok(ended.is_some())
         })?;
-        Ok(Some((entries.into(), Waiting { pid, output, go: inside(&go) })))
+        Ok(Some((entries.into(), Waiting { pid, output, go: inside(&go), ended })))
     }
 
     /// Lets a driver go on, and returns what came of its ways.
     fn end(&self, waiting: Option<(Vec<&'static Entry>, Waiting)>) -> Result<Vec<Gone>> {
-        let Some((entries, Waiting { pid, output, go })) = waiting else { return Ok(Vec::new()) };
+        let Some((entries, waiting)) = waiting else { return Ok(Vec::new()) };
+        let Waiting { pid, output, go, ended } = waiting;
         let vm = &self.node.vm;
         // In one step: the driver removes it as soon as it sees it.
         vm.must(&["touch", &go])?;
-        let end = vm.wait(pid, LIMIT)?;
+        let end = match ended {
+            Some(end) => end,
+            None => vm.wait(pid, LIMIT)?,
+        };
         let read = |extension| vm.read_file(&format!("{output}.{extension}"));
         let (stdout, stderr) = (read("out")?.into(), read("err")?.into());
         vm.must(&["rm", &go])?;

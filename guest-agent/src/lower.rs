@@ -20,7 +20,7 @@ use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
 
 pub use applets::JudgedApplets;
-pub use flags::{OPTIONS, unsupported_option};
+pub use flags::unsupported_option;
 pub use identities::{Identity, identities_of};
 pub use judge::{Judge, JudgedClass};
 pub use places::{Place, Places};

@@ -16,7 +16,7 @@ mod status;
 mod tests;
 mod watchers;
 
-use std::{collections::BTreeSet, fs, future::Future, io, time::Duration};
+use std::{fs, future::Future, io, time::Duration};
 
 use kadapter_proto::guest::v1::{
     Applied, Chunk, ContainerChange, Event, HandshakeReply, HandshakeRequest, IndexEntry,
@@ -43,8 +43,7 @@ pub use incoming::{ListenError, Listener};
 pub use index::{Question, Questions};
 
 use crate::{
-    apply, events::Events, files::Query, lower::OPTIONS, posture::Posture, registry::Registry,
-    trust::Trust,
+    apply, events::Events, files::Query, posture::Posture, registry::Registry, trust::Trust,
 };
 
 /// Bytes of an encoded envelope: the largest rule set, and room for a few signatures.
@@ -292,8 +291,7 @@ pub fn append_chunk(envelope: &mut Vec<u8>, chunk: Chunk) -> Result<(), Status> 
 }
 
 fn features() -> Vec<String> {
-    let features: BTreeSet<_> = SUPPORTED.iter().chain(OPTIONS).collect();
-    features.into_iter().map(ToString::to_string).collect()
+    SUPPORTED.iter().map(ToString::to_string).collect()
 }
 
 fn boot_id() -> io::Result<String> {

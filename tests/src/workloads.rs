@@ -12,12 +12,13 @@ use anyhow::Result;
 
 use crate::bench::{Report, Targets};
 use crate::prerequisites::{self, Purpose};
+use crate::rootfs::Medium;
 use crate::step::{say, step};
 
 use self::denials::Denial;
 pub use self::outcome::Outcome;
 use self::run::{Ran, Stage};
-pub use self::selection::{Level, Policies, Root, Selection, Under, Unknown};
+pub use self::selection::{Level, Policies, Selection, Under, Unknown};
 use self::table::Table;
 
 mod denials;
@@ -48,7 +49,7 @@ pub fn run(selection: &Selection) -> Result<Outcome> {
 }
 
 /// All that is asked for on one root. What cannot be run does not keep the rest from it.
-fn on_root(selection: &Selection, root: Root, table: &Table, outcome: &mut Outcome) {
+fn on_root(selection: &Selection, root: Medium, table: &Table, outcome: &mut Outcome) {
     let free = match attempt(root, None, table) {
         Ok(free) => free,
         Err(error) => return outcome.not_run(root, None, &error),
@@ -62,7 +63,7 @@ fn on_root(selection: &Selection, root: Root, table: &Table, outcome: &mut Outco
 }
 
 /// All workloads of the table, one after the other in one container.
-fn attempt(root: Root, under: Option<Under>, table: &Table) -> Result<Vec<Ran>> {
+fn attempt(root: Medium, under: Option<Under>, table: &Table) -> Result<Vec<Ran>> {
     let title = match under {
         None => format!("{root}, without rules"),
         Some(under) => format!("{root}, {under}"),

@@ -31,9 +31,11 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 		if (judge_exec(&s, bprm->file, &out))
 			return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
 		s.label->unjudged = awaits_arguments(&s, bprm->file, &out);
-		denied = s.label->unjudged ? 0 : conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-		if (denied)
-			return denied;
+		if (!s.label->unjudged) {
+			denied = conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+			if (denied)
+				return denied;
+		}
 	}
 	if (!(s.set->flags & ABI_SET_CODE))
 		return 0;

@@ -42,18 +42,8 @@ int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old_dentry,
 		.hook = ABI_PATH_RENAME,
 		.guarded = 1,
 	};
-	struct scope s;
-	int scope, denied;
 
-	if (ret)
-		return ret;
-	scope = enter_for_names(&s, true);
-	if (scope == OUT_OF_SCOPE)
-		return 0;
-	if (scope == BROKEN_SCOPE)
-		return refuse(&s, NULL, ABI_PATH_RENAME, ABI_FILE);
-	denied = change_name(&s, &from);
-	return denied ? denied : change_name(&s, &to);
+	return ret ? ret : change(&from, &to);
 }
 
 SEC("lsm/path_link")
@@ -72,51 +62,41 @@ int BPF_PROG(path_link, struct dentry *old_dentry, const struct path *new_dir,
 		.shown = new_dentry,
 		.hook = ABI_PATH_LINK,
 	};
-	struct scope s;
-	int scope, denied;
 
-	if (ret)
-		return ret;
-	scope = enter_for_names(&s, true);
-	if (scope == OUT_OF_SCOPE)
-		return 0;
-	if (scope == BROKEN_SCOPE)
-		return refuse(&s, NULL, ABI_PATH_LINK, ABI_FILE);
-	denied = change_name(&s, &from);
-	return denied ? denied : change_name(&s, &to);
+	return ret ? ret : change(&from, &to);
 }
 
 SEC("lsm/path_unlink")
 int BPF_PROG(path_unlink, const struct path *dir, struct dentry *dentry, int ret)
 {
-	return ret ? ret : change_one(dir, dentry, ABI_PATH_UNLINK);
+	return ret ? ret : change_entry(dir, dentry, ABI_PATH_UNLINK);
 }
 
 SEC("lsm/path_rmdir")
 int BPF_PROG(path_rmdir, const struct path *dir, struct dentry *dentry, int ret)
 {
-	return ret ? ret : change_one(dir, dentry, ABI_PATH_RMDIR);
+	return ret ? ret : change_entry(dir, dentry, ABI_PATH_RMDIR);
 }
 
 SEC("lsm/path_mkdir")
 int BPF_PROG(path_mkdir, const struct path *dir, struct dentry *dentry, unsigned short mode,
 	     int ret)
 {
-	return ret ? ret : change_one(dir, dentry, ABI_PATH_MKDIR);
+	return ret ? ret : change_entry(dir, dentry, ABI_PATH_MKDIR);
 }
 
 SEC("lsm/path_symlink")
 int BPF_PROG(path_symlink, const struct path *dir, struct dentry *dentry, const char *old_name,
 	     int ret)
 {
-	return ret ? ret : change_one(dir, dentry, ABI_PATH_SYMLINK);
+	return ret ? ret : change_entry(dir, dentry, ABI_PATH_SYMLINK);
 }
 
 SEC("lsm/path_mknod")
 int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned short mode,
 	     unsigned int dev, int ret)
 {
-	return ret ? ret : change_one(NULL, dentry, ABI_PATH_MKNOD);
+	return ret ? ret : change_entry(NULL, dentry, ABI_PATH_MKNOD);
 }
 
 /* Whether a change of the file gives this name an inode of its own: an overlay of the host copies a
@@ -133,18 +113,15 @@ SEC("lsm/inode_setattr")
 int BPF_PROG(inode_setattr, struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr,
 	     int ret)
 {
-	struct change c = { .name = dentry, .shown = dentry, .hook = ABI_INODE_SETATTR };
-	struct scope s;
-	int scope;
+	struct change c = {
+		.name = dentry,
+		.shown = dentry,
+		.hook = ABI_INODE_SETATTR,
+		.guarded = 1,
+		.guards_only = 1,
+	};
 
-	if (ret || is_unlabelled() || !splits(dentry))
-		return ret;
-	scope = enter(&s, own_label());
-	if (scope == OUT_OF_SCOPE)
-		return 0;
-	if (scope == BROKEN_SCOPE)
-		return refuse(&s, NULL, ABI_INODE_SETATTR, ABI_FILE);
-	return keep_whole(&s, &c);
+	return ret || is_unlabelled() || !splits(dentry) ? ret : change(&c, NULL);
 }
 
 SEC("lsm/path_truncate")

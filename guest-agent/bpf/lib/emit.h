@@ -330,14 +330,10 @@ static __always_inline int conclude(struct scope *s, struct outcome *out, struct
 	return out->verdict < ABI_AUDIT ? 0 : report_decision(s, out, file, hook, category);
 }
 
-/* A decision of an option, without a file. The caller sees what an unprivileged one would see. */
-static __noinline int refuse_privilege(struct scope *s, __u32 primitive, __u32 hook)
+/* Denies what has no file. The caller sees what the kernel gives to the unprivileged. */
+static __noinline int deny_privilege(struct scope *s, __u32 reason, __u32 primitive, __u32 hook)
 {
-	struct outcome out = {
-		.verdict = ABI_BLOCK,
-		.reason = ABI_HARDENING,
-		.primitive = primitive,
-	};
+	struct outcome out = { .verdict = ABI_BLOCK, .reason = reason, .primitive = primitive };
 	struct report r = {
 		.scope = s,
 		.outcome = &out,
@@ -349,6 +345,12 @@ static __noinline int refuse_privilege(struct scope *s, __u32 primitive, __u32 h
 
 	emit_event(&r);
 	return -EPERM;
+}
+
+/* An option refuses a privilege. */
+static __always_inline int refuse_privilege(struct scope *s, __u32 primitive, __u32 hook)
+{
+	return deny_privilege(s, ABI_HARDENING, primitive, hook);
 }
 
 /* An option refuses this file. */
@@ -364,22 +366,12 @@ static __always_inline int refuse_by(struct scope *s, __u32 primitive, struct fi
 	return report_decision(s, &out, file, hook, ABI_PROCESS);
 }
 
-/* Denies a reach for what enforces. The caller sees what the kernel gives to the unprivileged. */
-static __always_inline int defend(struct abi_task *label, __u8 hook)
+/* Denies a reach for what enforces. */
+static __always_inline int defend(struct abi_task *label, __u32 hook)
 {
-	struct outcome out = { .verdict = ABI_BLOCK, .reason = ABI_SELF_PROTECTION };
 	struct scope s = { .slot = label->slot, .container = label->container };
-	struct report r = {
-		.scope = &s,
-		.outcome = &out,
-		.paths = has_paths(hook),
-		.hook = hook,
-		.category = ABI_PROCESS,
-		.errno_value = EPERM,
-	};
 
-	emit_event(&r);
-	return -EPERM;
+	return deny_privilege(&s, ABI_SELF_PROTECTION, 0, hook);
 }
 
 /* Denies because nothing could be decided. */

@@ -14,8 +14,9 @@ struct change {
 	const struct path *path; /* of the name, or of its directory; NULL where the hook knows none */
 	struct dentry *name;
 	struct dentry *shown; /* the name behind `path`, if that is the directory, or for want of it */
-	__u32 hook;
-	__u32 guarded; /* the change takes the name away, or gives the file another one */
+	__u64 hook; /* a whole word: the verifier knows the value of no part of one */
+	__u8 guarded;	 /* the change takes the name away, or gives the file another one */
+	__u8 guards_only; /* file rules are asked by another hook of the same call */
 };
 
 static __noinline int report_change(struct scope *s, struct outcome *out, const struct change *c,
@@ -93,30 +94,12 @@ static __noinline int change_name(struct scope *s, const struct change *c)
 		if (out.verdict == ABI_BLOCK)
 			return report_change(s, &out, c, hook, ABI_PROCESS);
 	}
-	if (!(s->set->flags & ABI_SET_FILE))
+	if (!(s->set->flags & ABI_SET_FILE) || c->guards_only)
 		return 0;
 	decide_open(s->set, &found, subject, true, &out);
 	if (out.verdict < ABI_AUDIT)
 		return 0;
 	return report_change(s, &out, c, hook, ABI_FILE);
-}
-
-/* A guard alone decides: file rules have been asked by another hook of the same call. */
-static __noinline int keep_whole(struct scope *s, const struct change *c)
-{
-	struct classes found = {};
-	struct outcome out = {};
-	__u32 flags = 0, subject = 0;
-	__u32 hook = c->hook;
-
-	if (!s->set)
-		return -EACCES;
-	if (!(s->set->flags & ABI_SET_GUARDS))
-		return 0;
-	if (current_subject(s, &subject) || find_name(s, c->name, &found, &flags))
-		return refuse(s, NULL, hook, ABI_PROCESS);
-	guard_name(s, &found, 0, subject, &out);
-	return out.verdict == ABI_BLOCK ? report_change(s, &out, c, hook, ABI_PROCESS) : 0;
 }
 
 /* Whether the current task's changes of names are anybody's business. */
@@ -131,32 +114,34 @@ static __always_inline int enter_for_names(struct scope *s, bool guarded)
 	return OUT_OF_SCOPE;
 }
 
-/* For hooks on one name. */
-static __always_inline int change_one(const struct path *dir, struct dentry *name, __u32 hook)
+/* Decides about the changes of one call: of one name, or of two. */
+static __always_inline int change(const struct change *first, const struct change *second)
 {
-	struct change c = { .path = dir, .name = name, .shown = name, .hook = hook };
 	struct scope s;
-	int scope = enter_for_names(&s, false);
+	int scope = enter_for_names(&s, first->guarded), denied;
 
 	if (scope == OUT_OF_SCOPE)
 		return 0;
 	if (scope == BROKEN_SCOPE)
-		return refuse(&s, NULL, hook, ABI_FILE);
-	return change_name(&s, &c);
+		return refuse(&s, NULL, first->hook, ABI_FILE);
+	denied = change_name(&s, first);
+	return denied || !second ? denied : change_name(&s, second);
+}
+
+/* For hooks on a name in a directory. */
+static __always_inline int change_entry(const struct path *dir, struct dentry *name, __u32 hook)
+{
+	struct change c = { .path = dir, .name = name, .shown = name, .hook = hook };
+
+	return change(&c, NULL);
 }
 
 /* For hooks on a file by its path. */
 static __always_inline int change_file(const struct path *path, __u32 hook)
 {
 	struct change c = { .path = path, .name = path->dentry, .hook = hook };
-	struct scope s;
-	int scope = enter_for_names(&s, false);
 
-	if (scope == OUT_OF_SCOPE)
-		return 0;
-	if (scope == BROKEN_SCOPE)
-		return refuse(&s, NULL, hook, ABI_FILE);
-	return change_name(&s, &c);
+	return change(&c, NULL);
 }
 
 #endif

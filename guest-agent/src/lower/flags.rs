@@ -3,28 +3,16 @@
 //! which options are on.
 
 use guest_bpf::abi;
-use policy_model::{Action, Category, Feature, NameGuard, Object, Options, RuleSet};
+use policy_model::{
+    Action, Category, Feature, NameGuard, Object, Options, RuleSet, eval::SUPPORTED,
+};
 
 use super::identities_of;
 
-/// Options that the programs carry out.
-pub const OPTIONS: &[Feature] = &[
-    Feature::Taint,
-    Feature::NoUnlinkedExec,
-    Feature::NoAnonymousExec,
-    Feature::NoExecmod,
-    Feature::NoPoke,
-    Feature::NoNewMounts,
-    Feature::NoUserNamespaces,
-    Feature::KnownFileSystemsOnly,
-    Feature::NameGuard,
-    Feature::DenyReads,
-];
-
-/// The first option that is not carried out.
+/// The first option that is not carried out: the programs carry out what the reference judges.
 #[must_use]
 pub fn unsupported_option(rules: &RuleSet) -> Option<Feature> {
-    Feature::of_options(&rules.options).into_iter().find(|option| !OPTIONS.contains(option))
+    Feature::of_options(&rules.options).into_iter().find(|option| !SUPPORTED.contains(option))
 }
 
 pub(super) fn flags_of(rules: &RuleSet) -> u32 {

@@ -5,7 +5,7 @@ use policy_model::{
     Access, Action, Category, Content, Directory, Generation, Match, NameGuard, Object, Options,
     PathObject, Reason, Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
     applet::{Invocation, invocation},
-    arbitrary::{any_access, supported_rule_set},
+    arbitrary::{all_options, any_access, supported_rule_set},
     eval::{Decision, eval},
 };
 use proptest::prelude::*;
@@ -365,21 +365,11 @@ fn where_an_atomic_writer_works_the_kernel_looks_one_directory_deeper() {
 #[test]
 fn each_option_is_a_bit_of_its_own() {
     let mut all = set(Vec::new());
-    all.options = Options {
-        taint: true,
-        no_unlinked_exec: true,
-        no_anonymous_exec: true,
-        no_execmod: true,
-        no_poke: true,
-        no_new_mounts: true,
-        no_user_namespaces: true,
-        known_file_systems_only: true,
-        name_guard: NameGuard::Ancestors,
-        deny_reads_of_exec_blocked: true,
-        revoke: Revoke::Never,
-    };
+    all.options = all_options();
     let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
-    assert_eq!(plan.flags.count_ones() as usize, OPTIONS.len() + 1);
+    // A guard of ancestors is one of objects too.
+    let options = Feature::of_options(&all.options);
+    assert_eq!(plan.flags.count_ones() as usize, options.len() + 1);
     all.options.name_guard = NameGuard::Object;
     let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
     assert_eq!(plan.flags & abi::SET_GUARD_ANCESTORS, 0);

@@ -23,6 +23,10 @@ const MEMORY: &str = "/proc/meminfo";
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/bpf_lsm.c#L27>
 const HOOK: &[u8] = b"bpf_lsm_file_open";
 
+/// A hook on names; there with CONFIG_SECURITY_PATH alone.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/linux/lsm_hook_defs.h#L90>
+const PATH_HOOK: &[u8] = b"bpf_lsm_path_rename";
+
 /// How a trampoline is called from a function's entry; there with
 /// CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS alone.
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/trace/ftrace.c#L5985>
@@ -54,6 +58,8 @@ pub struct Facts {
 pub struct Symbols {
     /// [`HOOK`].
     pub hook: bool,
+    /// [`PATH_HOOK`].
+    pub path_hook: bool,
     /// [`DIRECT_CALLS`].
     pub direct_calls: bool,
     /// Address of [`RENAME_LOCK`], if it is shown.
@@ -72,6 +78,9 @@ pub enum Missing {
     /// Nobody calls the hooks.
     #[error("BPF is not an active security module: the kernel has `{0}`")]
     ActiveBpf(String),
+    /// Changes of names could not be refused.
+    #[error("the kernel has no security hooks on paths")]
+    PathHooks,
     /// Hooks are not found by name.
     #[error("the kernel tells no symbols: {SYMBOLS} is missing or empty")]
     Symbols,
@@ -123,6 +132,7 @@ impl Facts {
         [
             (!self.btf).then_some(Missing::Btf),
             (!is_active).then(|| no_lsm(self.active.clone())),
+            lacks(|it| it.path_hook || !it.hook).then_some(Missing::PathHooks),
             self.symbols.is_none().then_some(Missing::Symbols),
             lacks(|it| it.direct_calls).then_some(Missing::FunctionTracer),
             short.map(|available| Missing::Memory { available }),
@@ -154,6 +164,7 @@ impl Symbols {
             return;
         };
         self.hook |= name == HOOK;
+        self.path_hook |= name == PATH_HOOK;
         self.direct_calls |= name == DIRECT_CALLS;
         if name == RENAME_LOCK {
             let address = str::from_utf8(address).ok();
@@ -173,6 +184,7 @@ impl Missing {
                 "build the guest kernel with CONFIG_BPF_LSM, and `bpf` in CONFIG_LSM"
             }
             Self::ActiveBpf(_) => "boot the guest with `bpf` in lsm= and forbid pods to change it",
+            Self::PathHooks => "build the guest kernel with CONFIG_SECURITY_PATH",
             Self::Symbols => "build the guest kernel with CONFIG_KALLSYMS",
             Self::FunctionTracer => {
                 "build the guest kernel with CONFIG_FUNCTION_TRACER and CONFIG_DYNAMIC_FTRACE"
@@ -194,6 +206,7 @@ mod tests {
 
     const LIST: &str = "ffffffff81000000 T bpf_lsm_file_open\n\
                         ffffffff81000010 t bpf_lsm_file_open_old\n\
+                        ffffffff81000018 T bpf_lsm_path_rename\n\
                         ffffffff82a03b40 d rename_lock\n\
                         ffffffff81000020 T register_ftrace_direct\n\
                         ffffffffc0000000 t rename_lock\t[of_a_module]\n";
@@ -228,8 +241,11 @@ mod tests {
         lacks(&Facts { symbols: None, ..sound() }, "/proc/kallsyms", "CONFIG_KALLSYMS");
         let short = Facts { available: Some(NEEDED_MEMORY - 1), ..sound() };
         lacks(&short, &format!("{} KiB are available", NEEDED_MEMORY - 1), "more memory");
-        let symbols = Some(Symbols { direct_calls: false, ..symbols() });
-        lacks(&Facts { symbols, ..sound() }, "no function tracer", "CONFIG_FUNCTION_TRACER");
+        let without = Some(Symbols { path_hook: false, ..symbols() });
+        lacks(&Facts { symbols: without, ..sound() }, "hooks on paths", "CONFIG_SECURITY_PATH");
+        let without = Some(Symbols { direct_calls: false, ..symbols() });
+        let untraced = Facts { symbols: without, ..sound() };
+        lacks(&untraced, "no function tracer", "CONFIG_FUNCTION_TRACER");
     }
 
     #[test]
@@ -256,7 +272,10 @@ mod tests {
     #[test]
     fn symbols_count_by_their_whole_names_and_a_hidden_address_is_none() {
         let rename_lock = Some(0xffff_ffff_82a0_3b40);
-        assert_eq!(symbols(), Symbols { hook: true, direct_calls: true, rename_lock });
+        assert_eq!(
+            symbols(),
+            Symbols { hook: true, path_hook: true, direct_calls: true, rename_lock }
+        );
         let hidden = LIST.replace("ffffffff82a03b40", "0000000000000000");
         assert_eq!(Symbols::read(hidden.as_bytes()).unwrap().rename_lock, None);
         assert!(Symbols::read(&b""[..]).is_err());

@@ -216,6 +216,24 @@ pub fn any_access() -> impl Strategy<Value = OwnedAccess> {
     )
 }
 
+/// Every option that some level of hardening asks for.
+#[must_use]
+pub fn all_options() -> Options {
+    Options {
+        taint: true,
+        no_unlinked_exec: true,
+        no_anonymous_exec: true,
+        no_execmod: true,
+        no_poke: true,
+        no_new_mounts: true,
+        no_user_namespaces: true,
+        known_file_systems_only: true,
+        name_guard: NameGuard::Ancestors,
+        deny_reads_of_exec_blocked: true,
+        revoke: Revoke::Never,
+    }
+}
+
 /// Any event.
 pub fn any_event() -> impl Strategy<Value = Event> {
     use Reason::{FailClosed, Guard, Hardening, Posture, Rule, SelfProtection};

@@ -11,6 +11,7 @@ use std::{env, fmt};
 
 use anyhow::{Context as _, Result, ensure};
 use attacks::places::LOADER;
+use serde::{Deserialize, Serialize};
 
 use super::{debian, with_disk};
 use crate::cache::{self, Inputs};
@@ -33,7 +34,8 @@ mke2fs -q -t ext4 -d "$2/root" "$2/image.ext4" 64M
 "#;
 
 /// The file system of a root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Medium {
     /// A tmpfs of the container's own.
     Tmpfs,

@@ -3,9 +3,10 @@
 
 use serde::Serialize;
 
+use super::Under;
 use super::run::Ran;
 use super::table::{Expected, Workload};
-use super::{Root, Under};
+use crate::rootfs::Medium;
 
 /// What became of a workload under rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +34,7 @@ pub(super) struct Judgement {
 /// Judges a run by a run without rules and by what the workload is expected to cost.
 pub(super) fn judge(
     workload: &Workload,
-    (root, under): (Root, Under),
+    (root, under): (Medium, Under),
     (free, ran): (&Ran, &Ran),
 ) -> Judgement {
     if let Some(failure) = &free.failed {
@@ -111,7 +112,7 @@ mod tests {
     }
 
     fn verdict(under: Under, ran: &Ran) -> Verdict {
-        judge(&workload(), (Root::Ext4, under), (&self::ran(false, None), ran)).verdict
+        judge(&workload(), (Medium::Ext4, under), (&self::ran(false, None), ran)).verdict
     }
 
     #[test]
@@ -134,7 +135,8 @@ mod tests {
     #[test]
     fn what_fails_without_rules_judges_nothing() {
         let free = ran(true, None);
-        let judgement = judge(&workload(), (Root::Ext4, UNDER), (&free, &ran(true, Some("/a/x"))));
+        let judgement =
+            judge(&workload(), (Medium::Ext4, UNDER), (&free, &ran(true, Some("/a/x"))));
         assert_eq!(judgement.verdict, Verdict::Broken);
     }
 }

@@ -7,11 +7,12 @@ use anyhow::Error;
 use serde::Serialize;
 
 use crate::bench::{Figure, Report};
+use crate::rootfs::Medium;
 
 use super::judge::{Judgement, Verdict, judge};
 use super::run::Ran;
 use super::table::Table;
-use super::{Denial, Level, Policies, Root, Under};
+use super::{Denial, Level, Policies, Under};
 
 /// All results.
 #[derive(Debug, Serialize)]
@@ -27,7 +28,7 @@ struct Cell {
     workload: String,
     #[serde(skip)]
     about: String,
-    root: Root,
+    root: Medium,
     level: Level,
     policies: Policies,
     #[serde(flatten)]
@@ -50,7 +51,7 @@ impl Outcome {
     /// Adds the runs of all workloads of a table, each with the one without rules.
     pub(super) fn add(
         &mut self,
-        (root, under): (Root, Under),
+        (root, under): (Medium, Under),
         table: &Table,
         (free, ran): (&[Ran], Vec<Ran>),
     ) {
@@ -86,7 +87,7 @@ impl Outcome {
     }
 
     /// Says why all workloads could not be run; without rules, none could be judged.
-    pub(super) fn not_run(&mut self, root: Root, under: Option<Under>, error: &Error) {
+    pub(super) fn not_run(&mut self, root: Medium, under: Option<Under>, error: &Error) {
         let under = under.map_or("without rules".to_owned(), |under| under.to_string());
         self.report.not_measured(format!("{root}, {under}: {}", error.root_cause()));
     }
@@ -128,7 +129,7 @@ impl Outcome {
     fn matrix(&self, under: Under) -> String {
         let is_meant = |cell: &&Cell| (cell.level, cell.policies) == (under.level, under.policies);
         let cells: Vec<_> = self.cells.iter().filter(is_meant).collect();
-        let roots: Vec<_> = Root::ALL
+        let roots: Vec<_> = Medium::ALL
             .into_iter()
             .filter(|root| cells.iter().any(|cell| cell.root == *root))
             .collect();

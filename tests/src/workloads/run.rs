@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::node::{Node, NodeConfig};
-use crate::rootfs::{Container, Image, Running, disks};
+use crate::rootfs::{Container, Image, Medium, Rootfs, Running, disks};
 use crate::vm::{Exec, host_program, missing_for_share, static_program};
 
 use super::denials::{self, Denial};
 use super::table::{Step, Table, Workload};
-use super::{Policies, Root, Under};
+use super::{Policies, Under};
 
 /// Pod, and label of the pods that the policies select.
 const POD: &str = "workloads";
@@ -71,17 +71,17 @@ impl Stage {
     ///
     /// # Errors
     /// If the relay refuses the policies, as it does at a level that is not built.
-    pub(super) fn start(root: Root, under: Option<Under>, table: &Table) -> Result<Self> {
+    pub(super) fn start(root: Medium, under: Option<Under>, table: &Table) -> Result<Self> {
         if let Some(under) = under {
             check(under)?;
         }
-        if root == Root::Virtiofs
+        if root == Medium::Virtiofs
             && let Some(lack) = missing_for_share()
         {
             bail!("not available: {lack}");
         }
         let mut config = NodeConfig::new("workloads");
-        config.virtiofs = root == Root::Virtiofs;
+        config.virtiofs = root == Medium::Virtiofs;
         config.debian = !config.virtiofs;
         config.image = Image::Workloads;
         config.memory_mib = MEMORY_MIB;
@@ -95,7 +95,7 @@ impl Stage {
             }
         }
         node.pod(POD, POD)?;
-        let container = Node::container(POD, root.rootfs())
+        let container = Node::container(POD, debian_on(root))
             .args(&["/bin/bash", "-c", &table.entrypoint])
             .env("DEBIAN_FRONTEND", "noninteractive");
         Ok(Self { node, container, is_ruled: under.is_some() })
@@ -171,6 +171,17 @@ fn run_step(running: &Running<'_>, step: &Step) -> Result<Option<Failure>> {
         let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join(" | ");
         Failure { step: step.name.clone(), said: format!("{}: {tail}", output.end) }
     }))
+}
+
+/// What the rig makes of a root.
+fn debian_on(root: Medium) -> Rootfs {
+    match root {
+        Medium::Tmpfs => Rootfs::DebianTmpfs,
+        Medium::Ext4 => Rootfs::DebianExt4,
+        Medium::Overlay1 => Rootfs::DebianOverlayOnDisk,
+        Medium::Overlay2 => Rootfs::DebianOverlay,
+        Medium::Virtiofs => Rootfs::DebianVirtiofs,
+    }
 }
 
 /// The policies of a run, by the names of their files.

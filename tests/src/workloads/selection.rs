@@ -6,23 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::rootfs::Rootfs;
-
-/// A root file system that a container runs from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Root {
-    /// In memory.
-    Tmpfs,
-    /// A disk of its own.
-    Ext4,
-    /// An overlay whose layers are on one file system.
-    Overlay1,
-    /// An overlay whose layers are on two file systems.
-    Overlay2,
-    /// An overlay of the host, shared with the guest.
-    Virtiofs,
-}
+use crate::rootfs::Medium;
 
 /// A level of hardening, as an annotation names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -61,7 +45,7 @@ pub struct Under {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// On which roots.
-    pub roots: Vec<Root>,
+    pub roots: Vec<Medium>,
     /// At which levels.
     pub levels: Vec<Level>,
     /// Under which policies.
@@ -74,38 +58,6 @@ pub struct Selection {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("nothing is called `{0}`")]
 pub struct Unknown(String);
-
-// === impl Root ===
-
-impl Root {
-    /// All of them, in the order of the table.
-    pub const ALL: [Self; 5] =
-        [Self::Tmpfs, Self::Ext4, Self::Overlay1, Self::Overlay2, Self::Virtiofs];
-
-    /// Its name on the command line and in figures.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tmpfs => "tmpfs",
-            Self::Ext4 => "ext4",
-            Self::Overlay1 => "overlay1",
-            Self::Overlay2 => "overlay2",
-            Self::Virtiofs => "virtiofs",
-        }
-    }
-
-    /// What the rig makes of it.
-    #[must_use]
-    pub fn rootfs(self) -> Rootfs {
-        match self {
-            Self::Tmpfs => Rootfs::DebianTmpfs,
-            Self::Ext4 => Rootfs::DebianExt4,
-            Self::Overlay1 => Rootfs::DebianOverlayOnDisk,
-            Self::Overlay2 => Rootfs::DebianOverlay,
-            Self::Virtiofs => Rootfs::DebianVirtiofs,
-        }
-    }
-}
 
 // === impl Level ===
 
@@ -158,7 +110,7 @@ impl Default for Selection {
     /// All that has targets, and what `sealed` breaks.
     fn default() -> Self {
         Self {
-            roots: Root::ALL.into(),
+            roots: Medium::ALL.into(),
             levels: vec![Level::Base, Level::Contained, Level::Sealed],
             policies: Policies::ALL.into(),
             only: Vec::new(),
@@ -205,4 +157,4 @@ macro_rules! named {
     )*};
 }
 
-named!(Root, Level, Policies);
+named!(Level, Policies);

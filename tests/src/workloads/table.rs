@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::{Denial, Level, Policies, Root, Under};
+use super::{Denial, Level, Policies, Under};
+use crate::rootfs::Medium;
 
 const FILE: &str = include_str!("../../workloads/workloads.toml");
 
@@ -56,7 +57,7 @@ pub(super) struct Expected {
     /// Everywhere if it does not say.
     policies: Option<Vec<Policies>>,
     /// Everywhere if it does not say.
-    roots: Option<Vec<Root>>,
+    roots: Option<Vec<Medium>>,
     /// Step that fails.
     pub(super) fails: Option<String>,
     /// What its denials are about; `*` at the end stands for any characters.
@@ -134,7 +135,7 @@ impl Workload {
 
 impl Expected {
     /// Whether it is about this run.
-    pub(super) fn concerns(&self, root: Root, under: Under) -> bool {
+    pub(super) fn concerns(&self, root: Medium, under: Under) -> bool {
         self.levels.contains(&under.level)
             && self.policies.as_ref().is_none_or(|sets| sets.contains(&under.policies))
             && self.roots.as_ref().is_none_or(|roots| roots.contains(&root))

@@ -3,20 +3,15 @@
 //! missed, 2 if one could not be taken.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use e2e::bench::{self, Group};
 
-use crate::demo::Kernel;
-
-/// What could not be measured is worse than what was missed.
-const INCOMPLETE: u8 = 2;
+use crate::{demo::Kernel, figures};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -45,17 +40,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let groups: BTreeSet<Group> =
         if only.is_empty() { Group::ALL.into() } else { only.into_iter().collect() };
     let report = bench::quick(&groups, kernel.into())?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", report.table(out.is_terminal()))?;
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&report)? + "\n";
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(match (report.is_complete(), report.is_met()) {
-        (false, _) => ExitCode::from(INCOMPLETE),
-        (true, true) => ExitCode::SUCCESS,
-        (true, false) => ExitCode::FAILURE,
-    })
+    figures::print(|colours| report.table(colours))?;
+    figures::save(json.as_deref(), &report)?;
+    Ok(figures::exit_code(report.is_complete(), report.is_met()))
 }
 
 fn names() -> impl clap::builder::TypedValueParser<Value = Group> {

@@ -13,6 +13,7 @@ mod bench;
 mod completions;
 mod demo;
 mod eval;
+mod figures;
 mod kernel;
 mod test;
 mod vm;

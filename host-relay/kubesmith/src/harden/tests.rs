@@ -2,7 +2,8 @@
 //! What each level adds, and the laws of all of them.
 
 use policy_model::{
-    Access, Category, Directory, Feature, Options, Postures, Source, Target, Verdict, eval::eval,
+    Access, Category, Directory, Feature, Postures, Source, Target, Verdict,
+    arbitrary::all_options, eval::eval,
 };
 use proptest::{prelude::*, sample::select};
 
@@ -113,19 +114,7 @@ fn reads_stay_allowed_where_no_program_is_held_by_identity() {
 
 #[test]
 fn sealed_asks_for_all_that_closes_and_contained_stays_in_it() {
-    let all = Options {
-        taint: true,
-        no_unlinked_exec: true,
-        no_anonymous_exec: true,
-        no_execmod: true,
-        no_poke: true,
-        no_new_mounts: true,
-        no_user_namespaces: true,
-        known_file_systems_only: true,
-        name_guard: policy_model::NameGuard::Ancestors,
-        deny_reads_of_exec_blocked: true,
-        revoke: policy_model::Revoke::Never,
-    };
+    let all = all_options();
     let sealed = harden(blocked_program("/usr/bin/apt"), Level::Sealed);
     assert_eq!(compiled(&[sealed]).rules.options, all);
 }

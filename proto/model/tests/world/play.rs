@@ -4,6 +4,7 @@
 use policy_model::{
     Action as RuleAction, Category, Directory, Generation, Match, NameGuard, Object, Options,
     PathObject, Rule, RuleId, RulePath, RuleSet, Target, Verdict,
+    arbitrary::all_options,
     eval::judge,
     hook::Event,
     world::{
@@ -110,16 +111,5 @@ pub(crate) fn contained_read() -> RuleSet {
 }
 
 pub(crate) fn sealed() -> RuleSet {
-    held(Options {
-        taint: true,
-        no_unlinked_exec: true,
-        no_anonymous_exec: true,
-        no_execmod: true,
-        no_poke: true,
-        no_new_mounts: true,
-        no_user_namespaces: true,
-        known_file_systems_only: true,
-        name_guard: NameGuard::Ancestors,
-        ..contained().options
-    })
+    held(all_options())
 }

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask eval bypass`: the matrix of ways, rules and roots.
 
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use attacks::catalogue::{ALL, Entry, Set};
 use clap::ValueEnum;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -15,8 +13,7 @@ use e2e::bypass::{self, COLUMNS, Column, Matrix, Options, User};
 use e2e::rootfs::Medium;
 use serde::Serialize;
 
-/// What could not be had is worse than what was missed.
-const INCOMPLETE: u8 = 2;
+use crate::figures;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -67,18 +64,9 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         },
     };
     let (matrix, report) = bypass::run(&options)?;
-    let mut out = io::stdout().lock();
-    let colours = out.is_terminal();
-    writeln!(out, "{}\n{}", matrix.table(colours), report.table(colours))?;
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&Json { report: &report, cells: &matrix })? + "\n";
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(match (report.is_complete(), report.is_met()) {
-        (false, _) => ExitCode::from(INCOMPLETE),
-        (true, true) => ExitCode::SUCCESS,
-        (true, false) => ExitCode::FAILURE,
-    })
+    figures::print(|colours| format!("{}\n{}", matrix.table(colours), report.table(colours)))?;
+    figures::save(json.as_deref(), &Json { report: &report, cells: &matrix })?;
+    Ok(figures::exit_code(report.is_complete(), report.is_met()))
 }
 
 fn ways() -> impl TypedValueParser<Value = &'static Entry> {

@@ -1,18 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask eval usecases`: path manipulation as an operator sees it on a terminal.
 
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use e2e::usecases;
 
-use crate::demo::Kernel;
-
-/// What could not be had is worse than what was missed.
-const INCOMPLETE: u8 = 2;
+use crate::{demo::Kernel, figures};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -27,15 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let Args { kernel, json } = args;
     let report = usecases::run(kernel.into())?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", report.table(out.is_terminal()))?;
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&report.json())? + "\n";
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
-    Ok(match (report.is_complete(), report.is_met()) {
-        (false, _) => ExitCode::from(INCOMPLETE),
-        (true, true) => ExitCode::SUCCESS,
-        (true, false) => ExitCode::FAILURE,
-    })
+    figures::print(|colours| report.table(colours))?;
+    figures::save(json.as_deref(), &report.json())?;
+    Ok(figures::exit_code(report.is_complete(), report.is_met()))
 }

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask eval workloads`: whether legitimate work goes on under hardening.
 
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use e2e::workloads::{self, Level, Policies, Root, Selection, Unknown};
+use e2e::rootfs::Medium;
+use e2e::workloads::{self, Level, Policies, Selection};
 
-/// What could not be had is worse than what was missed.
-const INCOMPLETE: u8 = 2;
+use crate::figures;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Roots of the containers; all if not given
-    #[arg(long, value_delimiter = ',', value_parser = names(&Root::ALL, Root::name))]
-    roots: Vec<Root>,
+    #[arg(long, value_delimiter = ',', value_parser = names(&Medium::ALL, Medium::name))]
+    roots: Vec<Medium>,
     /// Levels of hardening; base, contained and sealed if not given
     #[arg(long, value_delimiter = ',', value_parser = names(&Level::ALL, Level::name))]
     levels: Vec<Level>,
@@ -42,23 +41,15 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         policies: if policies.is_empty() { all.policies } else { policies },
         only,
     })?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "{}", outcome.table(out.is_terminal()))?;
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&outcome)? + "\n";
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
+    figures::print(|colours| outcome.table(colours))?;
+    figures::save(json.as_deref(), &outcome)?;
     let report = outcome.report();
-    Ok(match (report.is_complete(), report.is_met()) {
-        (false, _) => ExitCode::from(INCOMPLETE),
-        (true, true) => ExitCode::SUCCESS,
-        (true, false) => ExitCode::FAILURE,
-    })
+    Ok(figures::exit_code(report.is_complete(), report.is_met()))
 }
 
 fn names<T>(all: &[T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T> + use<T>
 where
-    T: FromStr<Err = Unknown> + Copy + Send + Sync + 'static,
+    T: FromStr<Err: Error + Send + Sync> + Copy + Send + Sync + 'static,
 {
     PossibleValuesParser::new(all.iter().map(|one| name(*one))).try_map(|name| name.parse::<T>())
 }

@@ -17,10 +17,12 @@
 
 #include "lib/maps.h"
 #include "lib/cast.h"
+#include "lib/text.h"
 #include "lib/hash.h"
 #include "lib/walk.h"
 #include "lib/decide.h"
 #include "lib/scope.h"
+#include "lib/filter.h"
 #include "lib/identity.h"
 #include "lib/rules.h"
 #include "lib/label.h"

@@ -7,6 +7,7 @@
 //! already: what they enforce must not be doubted.
 
 mod capacity;
+mod parallel;
 mod rare;
 
 use std::{
@@ -30,6 +31,7 @@ use rustix::io::Errno;
 pub use rare::Rare;
 
 use crate::maps::{Maps, MapsError};
+use parallel::Program;
 
 /// LSM hooks with a program of the same name, in the order of attachment: labels must be
 /// inherited before anything is labelled, and nothing is until all are attached.
@@ -61,11 +63,13 @@ pub const HOOKS: [&str; 24] = [
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 18] = [
+const MAPS: [&str; 20] = [
     "tasks",
     "slots",
     "sets",
     "nodes",
+    "known_names",
+    "known_inodes",
     "decisions",
     "subjects",
     "inodes",
@@ -191,21 +195,26 @@ pub fn load(pins: &Path, rename_lock: Option<u64>) -> Result<Loaded, LoadError> 
 fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> {
     let started = Instant::now();
     let btf = kernel_types()?;
+    let types_ms = started.elapsed().as_millis();
     let mut ebpf = open_object(pins, &btf)?;
+    let object_ms = started.elapsed().as_millis();
     let names_kept = settings.rename_sequence != 0;
     let maps = Maps::fresh(&mut ebpf, settings, pins)?;
     let ring = open(ebpf.take_map("events"), "events", RingBuf::try_from)?;
     let journal = open(ebpf.take_map("journal"), "journal", Array::try_from)?;
-    for hook in HOOKS {
-        let loaded = program(&mut ebpf, hook)?.load(hook, &btf);
-        loaded.map_err(|error| failed("loading", hook)(error.into()))?;
-    }
+    parallel::load(&mut ebpf, &HOOKS.map(Program::of_hook), &btf)?;
     let loaded = Instant::now();
     for hook in HOOKS {
         attach(program(&mut ebpf, hook)?, hook, &link_of(pins, hook))?;
     }
     let load_ms = (loaded - started).as_millis();
-    tracing::info!(load_ms, attach_ms = loaded.elapsed().as_millis(), "programs attached");
+    tracing::info!(
+        types_ms,
+        object_ms,
+        load_ms,
+        attach_ms = loaded.elapsed().as_millis(),
+        "programs attached"
+    );
     Ok(Loaded { maps, ring, journal, names_kept })
 }
 

@@ -14,7 +14,7 @@ mod places;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
@@ -42,6 +42,8 @@ pub struct Plan {
     pub generation: u64,
     /// `abi::SET_*`.
     pub flags: u32,
+    /// Super blocks of the host's shares, as far as there is room for them.
+    pub shares: [u32; abi::MAX_SHARES],
     /// Verdict of programs that no rule matches.
     pub process_default: u8,
     /// Verdict of files that no rule matches.
@@ -118,7 +120,8 @@ pub fn lower(rules: &RuleSet, mounts: &[Mount]) -> Result<Plan, LowerError> {
     let classes = judge.judge_all(&members)?;
     Ok(Plan {
         generation: rules.generation.0,
-        flags: flags_of(rules),
+        flags: flags_of(rules) | exactness_of(&planned),
+        shares: shares_of(mounts),
         process_default: default_of(rules, Category::Process),
         file_default: default_of(rules, Category::File),
         places: planned,
@@ -145,6 +148,21 @@ impl Plan {
     pub fn ids(&self, rules: &[usize]) -> Vec<RuleId> {
         rules.iter().filter_map(|index| self.judge.rule(*index)).map(|rule| rule.id).collect()
     }
+}
+
+/// Whether rules speak of places alone, not of what lies below one.
+fn exactness_of(places: &[PlannedPlace]) -> u32 {
+    let exact = places.iter().all(|PlannedPlace { node, .. }| node.child == 0 && node.deep == 0);
+    if exact { abi::SET_EXACT } else { 0 }
+}
+
+fn shares_of(mounts: &[Mount]) -> [u32; abi::MAX_SHARES] {
+    let is_share =
+        |mount: &&Mount| mount.fs_type == "virtiofs" || mount.fs_type.starts_with("fuse");
+    let devs: BTreeSet<_> = mounts.iter().filter(is_share).map(|mount| mount.dev).collect();
+    let mut shares = [0; abi::MAX_SHARES];
+    shares.iter_mut().zip(devs).for_each(|(share, dev)| *share = dev);
+    shares
 }
 
 fn check_supported(rules: &RuleSet) -> Result<(), LowerError> {

@@ -9,6 +9,7 @@
 
 mod identity;
 mod install;
+mod names;
 mod opener;
 mod takeover;
 mod task;
@@ -29,6 +30,7 @@ use crate::loader::Rare;
 pub use identity::{Residue, ResidueReason};
 pub use install::InstallError;
 use install::Installed;
+use names::Names;
 use opener::Opener;
 pub use takeover::{Note, NoteTooLong};
 
@@ -113,6 +115,7 @@ pub struct Maps {
     slots: Array<MapData, abi::Slot>,
     sets: Array<MapData, abi::Set>,
     nodes: HashMap<MapData, u64, abi::Node>,
+    names: Names,
     decisions: HashMap<MapData, abi::DecisionKey, abi::Decision>,
     subjects: HashMap<MapData, abi::SubjectKey, u32>,
     inodes: HashMap<MapData, abi::InodeKey, u32>,
@@ -157,6 +160,7 @@ impl Maps {
             slots: take(source, "slots", Array::try_from)?,
             sets: take(source, "sets", Array::try_from)?,
             nodes: take(source, "nodes", HashMap::try_from)?,
+            names: Names::open(take(source, "known_names", Array::try_from)?)?,
             decisions: take(source, "decisions", HashMap::try_from)?,
             subjects: take(source, "subjects", HashMap::try_from)?,
             inodes: take(source, "inodes", HashMap::try_from)?,

@@ -45,6 +45,16 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 	return primitive ? refuse_by(&s, primitive, bprm->file, ABI_BPRM_CHECK_SECURITY) : 0;
 }
 
+/* The task acts as another program from now on. If it fails, the subject stays that of an older set and
+ * is computed at the next decision, which denies if it fails there too. */
+static __always_inline void act_as(struct scope *s, struct linux_binprm *bprm)
+{
+	if (!(s->set->flags & ABI_SET_SUBJECTS))
+		return;
+	if (set_subject(s, BPF_CORE_READ(bprm, file, f_path.dentry)))
+		s->label->subject_set = 0;
+}
+
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 {
@@ -54,18 +64,25 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	if (!label)
 		return 0;
 	label->pending = 0;
+	/* Whose rules are asked is known by the program before this one: the next program decides. */
+	if (!label->unjudged && enter(&s, label) == IN_SCOPE)
+		act_as(&s, bprm);
+	return 0;
+}
+
+/* Of the same hook, and attached after the other when a set first has rules on arguments. */
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(exec_arguments, struct linux_binprm *bprm)
+{
+	struct abi_task *label = is_unlabelled() ? NULL : any_label();
+	struct scope s;
+
+	if (!label || !label->unjudged)
+		return 0;
+	label->unjudged = 0;
 	if (enter(&s, label) != IN_SCOPE)
 		s.set = NULL; /* leaves nothing to judge by, which denies */
-	if (label->unjudged) {
-		label->unjudged = 0;
-		if (decide_by_arguments(&s, bprm))
-			return 0;
-	}
-	if (!s.set || !(s.set->flags & ABI_SET_SUBJECTS))
-		return 0;
-	/* If it fails, the subject stays that of an older set and is computed at the next decision,
-	 * which denies if it fails there too. */
-	if (set_subject(&s, BPF_CORE_READ(bprm, file, f_path.dentry)))
-		s.label->subject_set = 0;
+	if (!decide_by_arguments(&s, bprm) && s.set)
+		act_as(&s, bprm);
 	return 0;
 }

@@ -16,7 +16,7 @@ static __noinline int record(struct file *file, struct abi_probe *probe)
 	known = bpf_map_lookup_elem(&inodes, &key);
 	if (known && *known != class_id)
 		probe->met = *known;
-	if (bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY))
+	if (hold_inode(file->f_inode, &key, class_id))
 		probe->failed++;
 	else
 		probe->seen++;
@@ -141,13 +141,16 @@ static __noinline int open_file(struct file *file)
 SEC("lsm/file_open")
 int BPF_PROG(file_open, struct file *file, int ret)
 {
+	struct task_struct *current;
+
 	if (ret)
 		return ret;
-	if (is_unlabelled()) {
+	current = bpf_get_current_task_btf();
+	if (!is_labelled(current)) {
 		record_identity(file);
 		return 0;
 	}
-	if (is_settled(file))
+	if (is_settled(current, file))
 		return 0;
 	return file->f_flags & FMODE_EXEC ? open_program(file) : open_file(file);
 }

@@ -25,6 +25,8 @@ typedef int32_t __s32;
 #define ABI_MAX_WALK 2048
 /* The kernel's NAME_MAX. */
 #define ABI_MAX_NAME 255
+/* Shares of the host that are known at a glance. */
+#define ABI_MAX_SHARES 8
 /* Rules that one event names; `total_rules` says how many there were. */
 #define ABI_MAX_RULES 8
 /* Ancestors of a cgroup that are looked up when a task has no label. */
@@ -38,6 +40,10 @@ typedef int32_t __s32;
 #define ABI_MAX_INODES 262144
 /* Files that containers under taint have written: each costs some 100 bytes until it is deleted. */
 #define ABI_MAX_TAINTS 262144
+
+/* Words of a filter: a bit for each name of a node, or each inode that is held. With 10,000 of them
+ * one bit in a hundred is set. */
+#define ABI_FILTER_WORDS 16384
 
 /* What an agent notes of a container, see src/maps/record.rs of the agent. */
 #define ABI_RECORD_BYTES 4092
@@ -109,6 +115,7 @@ enum abi_hook {
 #define ABI_SET_SUBJECTS (1u << 3) /* has rules with sources */
 #define ABI_SET_ARGUMENTS (1u << 5) /* has rules on the arguments of programs */
 #define ABI_SET_BLOCKS (1u << 4)   /* has Block rules, which a mount could cover */
+#define ABI_SET_EXACT (1u << 6)	   /* no rule speaks of what lies below a place */
 /* Options of the rule set. */
 #define ABI_SET_TAINT (1u << 8)
 #define ABI_SET_NO_UNLINKED_EXEC (1u << 9)
@@ -136,6 +143,7 @@ struct abi_task {
 	__u32 container; /* number of the registration; a slot is used again, this is not */
 	__u32 subject;	 /* class of the acting executable, as of `subject_set` */
 	__u32 subject_set;
+	/* As one word with the next, see lib/scope.h. */
 	__u32 pending; /* the runtime's own code until the first exec: no rule holds before */
 	/* An overlay copies a file up for this task: what its next layer file is to inherit. */
 	__u32 copying; /* abi_copying */
@@ -161,6 +169,12 @@ struct abi_set {
 	__u8 process_default; /* abi_verdict of what no rule matches */
 	__u8 file_default;
 	__u8 pad[2];
+	__u32 shares[ABI_MAX_SHARES]; /* s_dev of FUSE super blocks with a node; 0 = none */
+};
+
+/* The only value of a filter: what has no bit is not there, what has one may be. */
+struct abi_filter {
+	__u64 words[ABI_FILTER_WORDS];
 };
 
 /* Value of `nodes`, keyed by the hash of (set, super block, names): classes of the object itself,
@@ -328,7 +342,7 @@ struct abi_sighting {
 
 _Static_assert(sizeof(struct abi_task) == 36, "abi_task");
 _Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
-_Static_assert(sizeof(struct abi_set) == 24, "abi_set");
+_Static_assert(sizeof(struct abi_set) == 56, "abi_set");
 _Static_assert(sizeof(struct abi_node) == 20, "abi_node");
 _Static_assert(sizeof(struct abi_decision_key) == 16, "abi_decision_key");
 _Static_assert(sizeof(struct abi_decision) == 80, "abi_decision");

@@ -44,7 +44,7 @@ static __noinline int end_copy(struct scope *s, struct inode *inode)
 		return 0;
 	if (inode_key(inode, s->set->id, &key))
 		return -1;
-	return bpf_map_update_elem(&inodes, &key, &class_id, BPF_ANY);
+	return hold_inode(inode, &key, class_id);
 }
 
 #endif

@@ -29,6 +29,25 @@ static __always_inline bool is_fuse(struct inode *inode)
 	return inode->i_sb->s_magic == 0x65735546;
 }
 
+/* By the number alone, which is read at once: an inode of this number on another file system costs
+ * its users a look-up. */
+static __always_inline __u32 inode_index(struct inode *inode)
+{
+	return filter_index(inode->i_ino, 0, 0);
+}
+
+/* Whether no set holds this inode. */
+static __always_inline bool is_unknown_inode(struct inode *inode)
+{
+	struct abi_filter *held;
+	__u32 zero = 0;
+
+	if (!keeps_names(inode))
+		return !bpf_inode_storage_get(&tokens, inode, NULL, 0);
+	held = bpf_map_lookup_elem(&known_inodes, &zero);
+	return held && !has_bit(held, inode_index(inode));
+}
+
 /* Fails if the inode has no token, hence is nobody's object. */
 static __always_inline int inode_key(struct inode *inode, __u32 set, struct abi_inode_key *key)
 {
@@ -62,12 +81,25 @@ static __always_inline int give_token(struct inode *inode)
 	return bpf_inode_storage_get(&tokens, inode, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE) ? 0 : -1;
 }
 
+/* Holds an inode for a class; the bit comes first, so that nobody misses it. */
+static __always_inline int hold_inode(struct inode *inode, const struct abi_inode_key *key,
+				      __u32 class_id)
+{
+	__u32 zero = 0, index = inode_index(inode);
+	struct abi_filter *held = bpf_map_lookup_elem(&known_inodes, &zero);
+
+	if (!held)
+		return -1;
+	add_bit(held, index);
+	return bpf_map_update_elem(&inodes, key, &class_id, BPF_ANY);
+}
+
 static __noinline __u32 identity_class(const struct abi_set *set, struct inode *inode)
 {
 	struct abi_inode_key key;
 	__u32 *class_id;
 
-	if (!(set->flags & ABI_SET_IDENTITY))
+	if (!(set->flags & ABI_SET_IDENTITY) || is_unknown_inode(inode))
 		return 0;
 	if (inode_key(inode, set->id, &key))
 		return 0;

@@ -137,6 +137,24 @@ static __always_inline int walk_steadily(struct attempt *a)
 	return !a->steady || walk_result(a->place) == WALK_FAILED ? -1 : 0;
 }
 
+/* Whether the container had a mount of this share of the host when its rules were applied, as far as
+ * that is seen at a glance. */
+static __always_inline bool is_known_share(const struct abi_set *set, struct inode *inode)
+{
+	__u32 dev = inode->i_sb->s_dev;
+
+	for (int i = 0; i < ABI_MAX_SHARES; i++)
+		if (set->shares[i] == dev)
+			return true;
+	return false;
+}
+
+/* A share that the container mounted by its tag may hold another pod's files. */
+static __always_inline bool is_of_unknown_share(const struct abi_set *set, struct inode *inode)
+{
+	return is_fuse(inode) && !is_known_share(set, inode);
+}
+
 /* Walks, and keeps what it found. Returns 0, or -1 if it cannot tell. */
 static __noinline int find_classes(struct scope *s, struct file *file, struct classes *found)
 {
@@ -149,7 +167,6 @@ static __noinline int find_classes(struct scope *s, struct file *file, struct cl
 	a.set = s->set;
 	if (walk_steadily(&a))
 		return -1;
-	/* A share of the host that the container mounted by its tag may hold another pod's files. */
 	if (walk_result(a.place) == WALK_UNKNOWN_SB && is_fuse(inode))
 		return -1;
 	found->name = a.place;
@@ -167,6 +184,11 @@ static __always_inline int classify(struct scope *s, struct file *file, struct c
 
 	if (!s->set || !inode)
 		return -1;
+	if (is_unruled(s->set, file->f_path.dentry) && !is_of_unknown_share(s->set, inode)) {
+		found->name = 0;
+		found->inode = identity_class(s->set, inode);
+		return 0;
+	}
 	label = bpf_inode_storage_get(&labels, inode, NULL, 0);
 	if (label && read_label(label, s->set, inode, found))
 		return 0;

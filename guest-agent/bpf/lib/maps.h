@@ -51,6 +51,24 @@ struct {
 	__type(value, struct abi_node);
 } nodes SEC(".maps");
 
+/* Which names nodes of any set have. Written by the agent before the switch; bits are only added, so
+ * that a name costs one look whatever sets there are, and an old one a walk that finds nothing. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct abi_filter);
+} known_names SEC(".maps");
+
+/* Which inodes are held by identity, in any set. Written with `inodes`, by programs alone; bits are
+ * only added. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct abi_filter);
+} known_inodes SEC(".maps");
+
 /* (set, class, subject, category) -> decision. Written by the agent. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -38,6 +38,22 @@ static __always_inline __u8 unmatched_verdict(const struct abi_set *set, __u32 c
 	return category == ABI_PROCESS ? set->process_default : set->file_default;
 }
 
+/* Whether no rule of the set speaks of this name: told at a glance, or not at all. */
+static __always_inline bool is_unruled(const struct abi_set *set, struct dentry *name)
+{
+	return set->flags & ABI_SET_EXACT && is_unknown_name(name);
+}
+
+/* Whether file rules and options, guards among them, have no word on a name and the file that has
+ * it: told at a glance, or not at all. */
+static __always_inline bool is_nobodys(const struct abi_set *set, struct dentry *name,
+				       struct inode *inode)
+{
+	if (set->file_default > ABI_ALLOW || !is_unruled(set, name))
+		return false;
+	return !(set->flags & ABI_SET_IDENTITY) || !inode || is_unknown_inode(inode);
+}
+
 /* Sets that say something about opens. */
 #define ABI_SET_OPENS                                                                              \
 	(ABI_SET_FILE | ABI_SET_TAINT | ABI_SET_NO_POKE | ABI_SET_DENY_EXEC_READS)

@@ -6,25 +6,24 @@
 #ifndef KADAPTER_SETTLED_H
 #define KADAPTER_SETTLED_H
 
-static __always_inline bool is_settled(struct file *file)
+static __always_inline bool is_settled(struct task_struct *current, struct file *file)
 {
-	struct abi_task *task = any_label();
 	struct inode *inode = file->f_inode;
 	struct abi_label *label;
 	struct scope s;
 	__u32 renames;
 	__u64 settled;
 
-	if (!task || task->pending || task->copying || file->f_flags & FMODE_EXEC || !inode)
-		return false;
-	s.slot = task->slot;
-	s.container = task->container;
-	if (find_set(&s) != IN_SCOPE)
+	if (file->f_flags & FMODE_EXEC || !inode || !glance(current, &s))
 		return false;
 	if (!(s.set->flags & ABI_SET_OPENS))
 		return true;
-	if (s.set->flags & ABI_SET_TAINT && file->f_mode & FMODE_WRITE)
+	if (s.set->flags & (ABI_SET_TAINT | ABI_SET_NO_POKE) && file->f_mode & FMODE_WRITE)
 		return false;
+	if (is_of_unknown_share(s.set, inode))
+		return false;
+	if (is_nobodys(s.set, file->f_path.dentry, inode))
+		return true;
 	label = bpf_inode_storage_get(&labels, inode, NULL, 0);
 	/* The period before the stamp: they are written in the other order. */
 	if (!label || *(volatile __u32 *)&label->period != now())

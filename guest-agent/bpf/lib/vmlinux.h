@@ -45,6 +45,16 @@ struct seqcount {
 	unsigned int sequence;
 };
 
+typedef struct seqcount seqcount_t;
+
+struct seqcount_spinlock {
+	seqcount_t seqcount;
+};
+
+struct timespec64 {
+	__s64 tv_sec;
+};
+
 struct qstr {
 	union {
 		struct {
@@ -77,6 +87,7 @@ struct inode {
 };
 
 struct dentry {
+	struct seqcount_spinlock d_seq;
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
@@ -157,7 +168,16 @@ struct pid {
 	struct upid numbers[1];
 };
 
-struct bpf_local_storage;
+struct bpf_local_storage_map;
+
+struct bpf_local_storage_data {
+	struct bpf_local_storage_map *smap;
+	__u8 data[];
+};
+
+struct bpf_local_storage {
+	struct bpf_local_storage_data *cache[16];
+};
 
 struct task_struct {
 	struct bpf_local_storage *bpf_storage;

@@ -11,9 +11,6 @@
 #define SB_KERNMOUNT (1ul << 22)
 #define SB_NOUSER (1ul << 31)
 
-/* Bytes of a name that are read at once: longer names are rare. */
-#define NAME_BLOCK 32
-
 struct walk {
 	const struct abi_settings *settings;
 	__u64 at; /* address of the dentry where the walk is */
@@ -69,14 +66,12 @@ static long climb_again(__u32 i, void *context)
 	return 0;
 }
 
-/* Hash of a place and the name of a dentry below it; 0 = it cannot be read. Global, as find_place. */
+/* Hash of a place and the name of a dentry below it; 0 = it cannot be. Global, as find_place. */
 __noinline __u64 hash_below(__u64 place, __u64 address)
 {
 	struct dentry *dentry = kernel_memory(struct dentry, address);
-	const unsigned char *text = dentry->d_name.name;
-	__u32 len = dentry->d_name.len, left = len & (NAME_BLOCK - 1);
-	__u64 block[NAME_BLOCK / 8] = {}, rest = 0;
-	__u32 zero = 0;
+	__u64 text = (__u64)dentry->d_name.name;
+	__u32 len = dentry->d_name.len, zero = 0;
 	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
 	struct sip sip;
 
@@ -84,37 +79,20 @@ __noinline __u64 hash_below(__u64 place, __u64 address)
 		return 0;
 	sip_start(&sip, own->hash_key);
 	sip_word(&sip, place);
-	for (__u32 at = 0; at + NAME_BLOCK <= ABI_MAX_NAME; at += NAME_BLOCK) {
-		if (at + NAME_BLOCK > len)
+	for (__u32 end = 8; end <= ABI_MAX_NAME; end += 8) {
+		if (end > len)
 			break;
-		if (bpf_probe_read_kernel(block, sizeof(block), text + at))
-			return 0;
-		for (int word = 0; word < NAME_BLOCK / 8; word++)
-			sip_word(&sip, block[word]);
+		sip_word(&sip, kernel_word(text));
+		text += 8;
 	}
-	/* What was read before lies behind the rest. */
-	__builtin_memset(block, 0, sizeof(block));
-	if (bpf_probe_read_kernel(block, left, text + (len - left)))
-		return 0;
-	for (int word = 0; word < NAME_BLOCK / 8; word++) {
-		rest = block[word];
-		if (left < 8)
-			break;
-		sip_word(&sip, rest);
-		left -= 8;
-	}
-	return sip_finish(&sip, rest, len + sizeof(place));
+	return sip_finish(&sip, kernel_word(text) & low_bytes(len & 7), len + sizeof(place));
 }
 
-/* Whether this is a directory that an atomic writer fills and then links to, as the kubelet does for
- * secrets: `..` and a time. Rules name the links, so what is in it counts as lying beside it. */
+/* Rules name the links of an atomic writer, so what is in its directory counts as lying beside it. */
 static __always_inline bool is_version(__u64 dentry)
 {
-	char start[2];
-
-	return !bpf_probe_read_kernel(start, sizeof(start),
-				      kernel_memory(struct dentry, dentry)->d_name.name) &&
-	       start[0] == '.' && start[1] == '.';
+	return starts_as_version(
+		kernel_word((__u64)kernel_memory(struct dentry, dentry)->d_name.name));
 }
 
 static long step_down(__u32 i, void *context)

@@ -10,6 +10,8 @@ pub const MAX_DECISIONS: u32 = 1_048_576;
 pub const MAX_SUBJECTS: u32 = 262_144;
 pub const MAX_INODES: u32 = 262_144;
 pub const MAX_TAINTS: u32 = 262_144;
+pub const FILTER_WORDS: usize = 16_384;
+pub const MAX_SHARES: usize = 8;
 pub const MAX_DEPTH: usize = 128;
 pub const MAX_RULES: usize = 8;
 pub const RECORD_BYTES: usize = 4092;
@@ -72,6 +74,7 @@ pub const SET_IDENTITY: u32 = 1 << 2;
 pub const SET_SUBJECTS: u32 = 1 << 3;
 pub const SET_ARGUMENTS: u32 = 1 << 5;
 pub const SET_BLOCKS: u32 = 1 << 4;
+pub const SET_EXACT: u32 = 1 << 6;
 pub const SET_TAINT: u32 = 1 << 8;
 pub const SET_NO_UNLINKED_EXEC: u32 = 1 << 9;
 pub const SET_NO_ANONYMOUS_EXEC: u32 = 1 << 10;
@@ -135,6 +138,13 @@ pub struct Set {
     pub process_default: u8,
     pub file_default: u8,
     pub pad: [u8; 2],
+    pub shares: [u32; MAX_SHARES],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    pub words: [u64; FILTER_WORDS],
 }
 
 #[repr(C)]
@@ -306,6 +316,7 @@ mod pod {
         TaintKey,
         SubjectKey,
         Probe,
-        Settings
+        Settings,
+        Filter
     );
 }

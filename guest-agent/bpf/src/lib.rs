@@ -2,9 +2,11 @@
 //! The guest's BPF object and what the agent must know to speak with it.
 //!
 //! Owns the compiled programs ([`OBJECT`]), the mirrored C structures ([`abi`]), the hash that
-//! stands for a path ([`hash`]) and the kernel function that is called ([`kfunc`]). It loads nothing and makes no system call.
+//! stands for a path ([`hash`]), the bit that stands for a name ([`filter`]) and the kernel function
+//! that is called ([`kfunc`]). It loads nothing and makes no system call.
 
 pub mod abi;
+pub mod filter;
 pub mod hash;
 pub mod kfunc;
 

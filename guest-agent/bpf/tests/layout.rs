@@ -44,7 +44,8 @@ macro_rules! layouts {
 layouts! {
     Task = "abi_task" { slot, container, subject, subject_set, pending, copying, copy_set, copy_class, unjudged }
     Slot = "abi_slot" { container, set }
-    Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad }
+    Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad, shares }
+    Filter = "abi_filter" { words }
     Node = "abi_node" { exact, child, deep, set, flags }
     DecisionKey = "abi_decision_key" { set, class_id, subject, category }
     Decision = "abi_decision" { rank, verdict, rules_len, pad, rules, total_rules, pad2 }
@@ -92,6 +93,8 @@ fn bounds_and_numbers_are_those_of_the_header() {
         ("ABI_MAX_SUBJECTS", u64::from(abi::MAX_SUBJECTS)),
         ("ABI_MAX_INODES", u64::from(abi::MAX_INODES)),
         ("ABI_MAX_TAINTS", u64::from(abi::MAX_TAINTS)),
+        ("ABI_FILTER_WORDS", abi::FILTER_WORDS as u64),
+        ("ABI_MAX_SHARES", abi::MAX_SHARES as u64),
         ("ABI_MAX_DEPTH", abi::MAX_DEPTH as u64),
         ("ABI_MAX_RULES", abi::MAX_RULES as u64),
         ("ABI_RECORD_BYTES", abi::RECORD_BYTES as u64),

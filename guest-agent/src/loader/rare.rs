@@ -10,16 +10,21 @@ use std::path::{Path, PathBuf};
 
 use guest_bpf::abi;
 
-use super::{LoadError, attach, failed, kernel_types, link_of, open_object, program};
+use super::{
+    LoadError, attach, kernel_types, link_of, open_object,
+    parallel::{self, Program},
+    program,
+};
 use crate::heap;
 
-/// Hooks, each with the option of a set that needs its program.
-const RARE: [(&str, u32); 5] = [
-    ("inode_setattr", abi::SET_GUARD_OBJECTS),
-    ("capable", abi::SET_NO_NEW_MOUNTS),
-    ("userns_create", abi::SET_NO_USER_NAMESPACES),
-    ("ptrace_traceme", abi::SET_NO_POKE),
-    ("inode_free_security", abi::SET_TAINT),
+/// Programs, each with what a set has that needs it.
+const RARE: [(Program, u32); 6] = [
+    (Program::of_hook("inode_setattr"), abi::SET_GUARD_OBJECTS),
+    (Program::of_hook("capable"), abi::SET_NO_NEW_MOUNTS),
+    (Program::of_hook("userns_create"), abi::SET_NO_USER_NAMESPACES),
+    (Program::of_hook("ptrace_traceme"), abi::SET_NO_POKE),
+    (Program::of_hook("inode_free_security"), abi::SET_TAINT),
+    (Program { name: "exec_arguments", hook: "bprm_committed_creds" }, abi::SET_ARGUMENTS),
 ];
 
 /// The programs, wherever they are pinned.
@@ -44,24 +49,26 @@ impl Rare {
     pub fn ensure(&self, flags: u32) -> Result<(), LoadError> {
         let missing: Vec<_> = RARE
             .iter()
-            .filter(|(hook, option)| flags & option != 0 && !link_of(&self.pins, hook).exists())
-            .map(|(hook, _)| *hook)
+            .filter(|(program, need)| {
+                flags & need != 0 && !link_of(&self.pins, program.name).exists()
+            })
+            .map(|(program, _)| *program)
             .collect();
         if missing.is_empty() {
             return Ok(());
         }
         let loaded = self.load(&missing);
         heap::trim();
-        loaded.inspect(|()| tracing::info!(hooks = ?missing, "rare programs attached"))
+        let names: Vec<_> = missing.iter().map(|program| program.name).collect();
+        loaded.inspect(|()| tracing::info!(programs = ?names, "rare programs attached"))
     }
 
-    fn load(&self, hooks: &[&'static str]) -> Result<(), LoadError> {
+    fn load(&self, programs: &[Program]) -> Result<(), LoadError> {
         let btf = kernel_types()?;
         let mut ebpf = open_object(&self.pins, &btf)?;
-        for hook in hooks {
-            let program = program(&mut ebpf, hook)?;
-            program.load(hook, &btf).map_err(|error| failed("loading", hook)(error.into()))?;
-            attach(program, hook, &link_of(&self.pins, hook))?;
+        parallel::load(&mut ebpf, programs, &btf)?;
+        for Program { name, hook } in programs {
+            attach(program(&mut ebpf, name)?, hook, &link_of(&self.pins, name))?;
         }
         Ok(())
     }

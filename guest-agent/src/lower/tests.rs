@@ -367,9 +367,9 @@ fn each_option_is_a_bit_of_its_own() {
     let mut all = set(Vec::new());
     all.options = all_options();
     let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
-    // A guard of ancestors is one of objects too.
+    // A guard of ancestors is one of objects too, and no rule speaks of what is below a place.
     let options = Feature::of_options(&all.options);
-    assert_eq!(plan.flags.count_ones() as usize, options.len() + 1);
+    assert_eq!(plan.flags.count_ones() as usize, options.len() + 2);
     all.options.name_guard = NameGuard::Object;
     let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
     assert_eq!(plan.flags & abi::SET_GUARD_ANCESTORS, 0);

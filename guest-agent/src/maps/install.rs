@@ -146,6 +146,7 @@ impl Maps {
     }
 
     fn write_places(&mut self, next: &mut Installed, plan: &Plan) -> Result<bool, MapsError> {
+        self.names.add(plan.places.iter().map(|planned| planned.place.name.as_str()))?;
         let mut hashes: Vec<hash::Place> = Vec::with_capacity(plan.places.len());
         for planned in &plan.places {
             let parent = planned.place.parent.and_then(|at| hashes.get(at)).copied();
@@ -193,6 +194,7 @@ impl Maps {
             process_default: plan.process_default,
             file_default: plan.file_default,
             pad: [0; 2],
+            shares: plan.shares,
         };
         let index = next.slot.index * 2 + (next.set & 1);
         self.sets.set(index, set, 0).map_err(failed("writing the set"))

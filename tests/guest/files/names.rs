@@ -76,3 +76,49 @@ fn a_kept_verdict_ends_with_the_name_on_an_overlay() -> Result<()> {
         Rootfs::DebianOverlay,
     )
 }
+
+/// Around the words that names are read in, and the longest.
+const LENGTHS: [usize; 12] = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 255];
+
+/// A name of that length, and two that differ from it in a letter: the last, and the middle one, which
+/// a long name's bit in the filter does not tell apart.
+fn names_of(length: usize) -> [String; 3] {
+    let name = "n".repeat(length);
+    let mut other = name.clone();
+    other.replace_range(length / 2..=length / 2, "o");
+    [name.clone(), name[1..].to_owned() + "l", other]
+}
+
+#[test]
+fn names_of_every_length_are_told_apart() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("file-name-lengths"))?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::Busybox).run(&node.vm)?;
+    allowed(&web, "mkdir -p /srv/names && echo text > /srv/names/before && cat /srv/names/before")?;
+    let names = LENGTHS.map(names_of);
+    let entries: Vec<_> =
+        names.iter().map(|[name, ..]| format!("{{path: /srv/names/{name}}}")).collect();
+    let entries: Vec<_> = entries.iter().map(String::as_str).collect();
+    // Files that come after the rules are found by their names alone.
+    let make = names.iter().flatten().fold(String::new(), |script, name| {
+        format!("{script}echo {} > {}/srv/names/{name}\n", name.len(), web.bundle().root())
+    });
+
+    node.write("files.yaml", &file_policy("matchPaths", &entries, "Block"))?;
+    becomes_denied(&web, "echo > /srv/names/n")?;
+    node.vm.sh(&make)?;
+    for [name, neighbours @ ..] in &names {
+        denied(&web, &format!("cat /srv/names/{name}"))?;
+        denied(&web, &format!("mv /srv/names/before /srv/names/{name}"))?;
+        for other in neighbours {
+            allowed(&web, &format!("cat /srv/names/{other}"))?;
+        }
+    }
+
+    node.remove("files.yaml")?;
+    becomes_allowed(&web, "cat /srv/names/n")?;
+    for [name, ..] in &names {
+        allowed(&web, &format!("cat /srv/names/{name}"))?;
+    }
+    Ok(())
+}

@@ -212,7 +212,7 @@ fn furnish(root: &str) -> String {
             let _ = writeln!(script, "echo text > {root}{}", file(depth, tree));
         }
         for which in 0..FRESH_SETS {
-            let _ = writeln!(script, "mkdir {root}{0} && cd {root}{0}", fresh(depth, which));
+            let _ = writeln!(script, "mkdir -p {root}{0} && cd {root}{0}", fresh(depth, which));
             let _ = writeln!(script, "for i in $(seq {FRESH_FILES}); do : > $i; done");
         }
     }

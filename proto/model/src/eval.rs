@@ -92,7 +92,7 @@ pub fn eval(rules: &RuleSet, access: &Access<'_>) -> Result<Decision, Unsupporte
 /// # Errors
 /// Names the first of its needs that is not built yet.
 pub fn check_supported(rule: &Rule) -> Result<(), UnsupportedRule> {
-    match Feature::of_rule(rule).into_iter().find(|need| !SUPPORTED.contains(need)) {
+    match Feature::of_rule(rule).find(|need| !SUPPORTED.contains(need)) {
         Some(feature) => Err(UnsupportedRule { rule: rule.id, feature }),
         None => Ok(()),
     }

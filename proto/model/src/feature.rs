@@ -71,19 +71,20 @@ pub struct UnknownFeature(pub String);
 
 impl Feature {
     /// What this rule needs.
-    #[must_use]
-    pub fn of_rule(rule: &Rule) -> Vec<Self> {
-        let mut needs = vec![Self::of_category(rule.category)];
-        needs.extend(Self::of_object(&rule.object));
-        let attributes = [
-            (!rule.sources.is_empty(), Self::Sources),
-            (rule.owner_only, Self::OwnerOnly),
-            (rule.read_only, Self::ReadOnly),
-            (rule.no_tty, Self::NoTty),
-            (!rule.allowed_args.is_empty(), Self::AllowedArgs),
+    pub fn of_rule(rule: &Rule) -> impl Iterator<Item = Self> + use<> {
+        let switch = |on: bool, feature| on.then_some(feature);
+        let [object, variant] = Self::of_object(&rule.object);
+        let needs = [
+            Some(Self::of_category(rule.category)),
+            object,
+            variant,
+            switch(!rule.sources.is_empty(), Self::Sources),
+            switch(rule.owner_only, Self::OwnerOnly),
+            switch(rule.read_only, Self::ReadOnly),
+            switch(rule.no_tty, Self::NoTty),
+            switch(!rule.allowed_args.is_empty(), Self::AllowedArgs),
         ];
-        needs.extend(chosen(&attributes));
-        needs
+        needs.into_iter().flatten()
     }
 
     /// What these options need.
@@ -102,7 +103,7 @@ impl Feature {
             (options.deny_reads_of_exec_blocked, Self::DenyReads),
             (options.revoke != Revoke::Never, Self::Revoke),
         ];
-        chosen(&switches).collect()
+        switches.iter().filter(|(on, _)| *on).map(|(_, feature)| *feature).collect()
     }
 
     fn of_category(category: Category) -> Self {
@@ -116,25 +117,27 @@ impl Feature {
         }
     }
 
-    fn of_object(object: &Object) -> Vec<Self> {
-        match object {
-            Object::Path(PathObject { matching: Match::Name, .. }) => vec![Self::PathName],
-            Object::Path(PathObject { matching: Match::Identity, .. }) => vec![Self::PathIdentity],
+    /// What its kind needs, and what its variant does.
+    fn of_object(object: &Object) -> [Option<Self>; 2] {
+        let kind = match object {
+            Object::Path(PathObject { matching: Match::Name, .. }) => Self::PathName,
+            Object::Path(PathObject { matching: Match::Identity, .. }) => Self::PathIdentity,
             Object::Directory(directory) if directory.atomic_volume => {
-                vec![Self::Directory, Self::AtomicVolume]
+                return [Some(Self::Directory), Some(Self::AtomicVolume)];
             }
-            Object::Directory(_) => vec![Self::Directory],
-            Object::ExecName(_) => vec![Self::ExecName],
-            Object::Automaton(_) => vec![Self::Automaton],
-            Object::Applet { .. } => vec![Self::Applet],
-            Object::Content { .. } => vec![Self::Content],
-            Object::Link(_) => vec![Self::Link],
+            Object::Directory(_) => Self::Directory,
+            Object::ExecName(_) => Self::ExecName,
+            Object::Automaton(_) => Self::Automaton,
+            Object::Applet { .. } => Self::Applet,
+            Object::Content { .. } => Self::Content,
+            Object::Link(_) => Self::Link,
             // The category says it all.
             Object::Socket { .. }
             | Object::Capability(_)
             | Object::Syscall { .. }
-            | Object::Dns { .. } => Vec::new(),
-        }
+            | Object::Dns { .. } => return [None, None],
+        };
+        [Some(kind), None]
     }
 }
 
@@ -151,10 +154,6 @@ impl FromStr for Feature {
         let found = Self::ALL.iter().find(|feature| feature.name() == name);
         found.copied().ok_or_else(|| UnknownFeature(name.into()))
     }
-}
-
-fn chosen(switches: &[(bool, Feature)]) -> impl Iterator<Item = Feature> {
-    switches.iter().filter(|(on, _)| *on).map(|(_, feature)| *feature)
 }
 
 #[cfg(test)]

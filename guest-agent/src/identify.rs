@@ -15,10 +15,11 @@ mod search;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    mem,
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -26,7 +27,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc::{self, UnboundedSender},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 
@@ -111,6 +112,39 @@ enum Report {
     Unsearched(String),
 }
 
+/// Where a search reports to. Not one message each: of ten thousand files each would wake whoever
+/// waits for all of them.
+struct Reports {
+    made: Arc<Mutex<Vec<Report>>>,
+    /// Dropped with the search.
+    end: oneshot::Sender<()>,
+}
+
+/// The other end.
+struct Received {
+    made: Arc<Mutex<Vec<Report>>>,
+    end: oneshot::Receiver<()>,
+}
+
+// === impl Reports ===
+
+impl Reports {
+    fn channel() -> (Self, Received) {
+        let made = Arc::default();
+        let (sender, receiver) = oneshot::channel();
+        (Self { made: Arc::clone(&made), end: sender }, Received { made, end: receiver })
+    }
+
+    /// Somebody who no longer waits needs no report.
+    fn send(&self, report: Report) {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.end.is_closed()
+    }
+}
+
 // === impl Findings ===
 
 impl Findings {
@@ -137,22 +171,17 @@ impl Site {
     }
 
     /// Searches; what does not come back within [`DEADLINE`] is said to be unknown.
-    pub async fn identify(self, wanted: BTreeSet<Identity>) -> Findings {
-        let (reports, received) = mpsc::unbounded_channel();
-        let started = self.start(wanted.clone(), reports);
+    pub async fn identify(self, wanted: Arc<[Identity]>) -> Findings {
+        let (reports, received) = Reports::channel();
         let mut gathered = Gathered::default();
-        match started {
+        match self.start(Arc::clone(&wanted), reports) {
             Ok(()) => gathered.gather(received, Instant::now() + DEADLINE).await,
             Err(reason) => gathered.findings.unsearched.push(reason),
         }
-        gathered.finish(wanted)
+        gathered.finish(&wanted)
     }
 
-    fn start(
-        self,
-        wanted: BTreeSet<Identity>,
-        reports: UnboundedSender<Report>,
-    ) -> Result<(), String> {
+    fn start(self, wanted: Arc<[Identity]>, reports: Reports) -> Result<(), String> {
         let slot = Slot::take(&self.searches).ok_or_else(|| {
             format!("{MAX_SEARCHES} earlier searches of the container have not come back")
         })?;
@@ -193,17 +222,16 @@ struct Gathered {
 // === impl Gathered ===
 
 impl Gathered {
-    async fn gather(&mut self, mut received: mpsc::UnboundedReceiver<Report>, deadline: Instant) {
-        loop {
-            match timeout_at(deadline, received.recv()).await {
-                Ok(Some(report)) => self.note(report),
-                Ok(None) => return,
-                Err(_) => {
-                    let late = format!("the search was not done after {} s", DEADLINE.as_secs());
-                    return self.findings.unsearched.push(late);
-                }
-            }
+    async fn gather(&mut self, received: Received, deadline: Instant) {
+        let Received { made, mut end } = received;
+        if timeout_at(deadline, &mut end).await.is_err() {
+            let late = format!("the search was not done after {} s", DEADLINE.as_secs());
+            self.findings.unsearched.push(late);
         }
+        // Whoever waits no longer ends the search.
+        drop(end);
+        let made = mem::take(&mut *made.lock().unwrap_or_else(PoisonError::into_inner));
+        made.into_iter().for_each(|report| self.note(report));
     }
 
     fn note(&mut self, report: Report) {
@@ -218,16 +246,16 @@ impl Gathered {
     }
 
     /// A name of which nothing was reported did not answer.
-    fn finish(mut self, wanted: BTreeSet<Identity>) -> Findings {
-        let is_answered = |identity: &Identity| {
-            self.by_inode.values().any(|found| found.identities.contains(identity))
-                || self.findings.shortfalls.iter().any(|short| short.identity == *identity)
-        };
+    fn finish(mut self, wanted: &[Identity]) -> Findings {
+        let found = self.by_inode.values().flat_map(|found| &found.identities);
+        let short = self.findings.shortfalls.iter().map(|short| &short.identity);
+        let answered: HashSet<_> = found.chain(short).collect();
         let silent: Vec<_> = wanted
-            .into_iter()
+            .iter()
             .filter(|identity| {
-                !matches!(identity, Identity::Content { .. }) && !is_answered(identity)
+                !matches!(identity, Identity::Content { .. }) && !answered.contains(identity)
             })
+            .cloned()
             .collect();
         self.findings.shortfalls.extend(silent.into_iter().map(|identity| Shortfall {
             identity,

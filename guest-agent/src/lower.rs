@@ -14,14 +14,14 @@ mod places;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
 
 pub use applets::JudgedApplets;
 pub use flags::unsupported_option;
-pub use identities::{Identity, identities_of};
+pub use identities::{Identity, has_identities, identities_of};
 pub use judge::{Judge, JudgedClass};
 pub use places::{Place, Places};
 
@@ -55,7 +55,7 @@ pub struct Plan {
     /// Classes of executables that are somebody's source, with their subject.
     pub subjects: Vec<(u32, u32)>,
     /// Files to hold by identity, with the rules that say so.
-    pub identities: BTreeMap<Identity, Vec<usize>>,
+    pub identities: HashMap<Identity, Vec<usize>>,
     /// Decides for classes that only show when the files are opened.
     pub judge: Judge,
 }

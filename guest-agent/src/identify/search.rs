@@ -9,10 +9,9 @@ use std::{
 
 use policy_model::{RulePath, limits::MAX_IDENTITY_LINKS};
 use rustix::{fs::FileType, io::Errno};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::{
-    Index, Report, Shortfall, Site,
+    Index, Report, Reports, Shortfall, Site,
     beneath::{Facts, Inode, Reach, handle, reopen},
     content::{Budget, Hashes, Sha},
     index::{Walk, is_elsewhere},
@@ -61,14 +60,14 @@ enum Content {
 
 /// A search under way.
 struct Search<'a> {
-    reports: &'a UnboundedSender<Report>,
+    reports: &'a Reports,
     sought: Vec<Sought>,
     by_size: BTreeMap<u64, Vec<usize>>,
     known: BTreeSet<Inode>,
     budget: Budget,
 }
 
-pub(super) fn run(site: &Site, wanted: &BTreeSet<Identity>, reports: &UnboundedSender<Report>) {
+pub(super) fn run(site: &Site, wanted: &[Identity], reports: &Reports) {
     let mut search = Search::new(reports);
     for identity in wanted {
         match identity {
@@ -92,7 +91,7 @@ pub(super) fn run(site: &Site, wanted: &BTreeSet<Identity>, reports: &UnboundedS
 // === impl Search ===
 
 impl<'a> Search<'a> {
-    fn new(reports: &'a UnboundedSender<Report>) -> Self {
+    fn new(reports: &'a Reports) -> Self {
         Self {
             reports,
             sought: Vec::new(),
@@ -240,9 +239,8 @@ impl<'a> Search<'a> {
         self.report(Report::Unsearched(place));
     }
 
-    /// Somebody who no longer waits needs no report.
     fn report(&self, report: Report) {
-        drop(self.reports.send(report));
+        self.reports.send(report);
     }
 }
 

@@ -46,7 +46,7 @@ impl Box {
         let rootfs = RulePath::new(path.to_str().unwrap()).unwrap();
         let root = Root::open(&init, Some(&rootfs)).unwrap();
         let site = Site::new(root.into(), init, Arc::clone(&self.searches));
-        within(site.identify(wanted.iter().cloned().collect())).await
+        within(site.identify(wanted.into())).await
     }
 
     /// Names of this container that were found.

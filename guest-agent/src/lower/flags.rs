@@ -7,7 +7,7 @@ use policy_model::{
     Action, Category, Feature, NameGuard, Object, Options, RuleSet, eval::SUPPORTED,
 };
 
-use super::identities_of;
+use super::has_identities;
 
 /// The first option that is not carried out: the programs carry out what the reference judges.
 #[must_use]
@@ -23,7 +23,7 @@ pub(super) fn flags_of(rules: &RuleSet) -> u32 {
     chosen(&[
         (any(Category::Process), abi::SET_PROCESS),
         (any(Category::File), abi::SET_FILE),
-        (!identities_of(rules).is_empty(), abi::SET_IDENTITY),
+        (has_identities(rules), abi::SET_IDENTITY),
         (sourced, abi::SET_SUBJECTS),
         (asked, abi::SET_ARGUMENTS),
         (blocks, abi::SET_BLOCKS),

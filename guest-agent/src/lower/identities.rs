@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What rules hold by identity: what they call it, not where it is now.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::HashMap, fmt};
 
-use policy_model::{Match, Object, RulePath, RuleSet};
+use policy_model::{Match, Object, PathObject, Rule, RulePath, RuleSet};
 
 /// What an inode is held for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,18 +50,31 @@ impl fmt::Display for Identity {
 
 /// Every identity of a rule set, with the indices of the rules that speak of it.
 #[must_use]
-pub fn identities_of(rules: &RuleSet) -> BTreeMap<Identity, Vec<usize>> {
-    let mut found: BTreeMap<Identity, Vec<usize>> = BTreeMap::new();
+pub fn identities_of(rules: &RuleSet) -> HashMap<Identity, Vec<usize>> {
+    let mut found: HashMap<Identity, Vec<usize>> = HashMap::new();
     for (index, rule) in rules.rules().iter().enumerate() {
-        let identity = match &rule.object {
-            Object::Path(object) if object.matching == Match::Identity => {
-                Identity::Path(object.path.clone())
-            }
-            Object::Applet { binary, .. } => Identity::Binary(binary.clone()),
-            Object::Content { sha256, size } => Identity::Content { sha256: *sha256, size: *size },
-            _ => continue,
-        };
-        found.entry(identity).or_default().push(index);
+        if let Some(identity) = identity_of(rule) {
+            found.entry(identity).or_default().push(index);
+        }
     }
     found
+}
+
+/// Whether a rule set holds anything by identity.
+#[must_use]
+pub fn has_identities(rules: &RuleSet) -> bool {
+    rules.rules().iter().any(|rule| identity_of(rule).is_some())
+}
+
+fn identity_of(rule: &Rule) -> Option<Identity> {
+    match &rule.object {
+        Object::Path(PathObject { path, matching: Match::Identity }) => {
+            Some(Identity::Path(path.clone()))
+        }
+        Object::Applet { binary, .. } => Some(Identity::Binary(binary.clone())),
+        Object::Content { sha256, size } => {
+            Some(Identity::Content { sha256: *sha256, size: *size })
+        }
+        _ => None,
+    }
 }

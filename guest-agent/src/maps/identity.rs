@@ -307,7 +307,9 @@ fn residues_of(plan: &Plan, findings: &Findings) -> Vec<Residue> {
         let more = findings.unsearched.len() - shown.len();
         let more = if more > 0 { format!("; and {more} more") } else { String::new() };
         let detail = format!("equal content was not looked for in {}{more}", shown.join("; "));
-        for identity in plan.identities.keys() {
+        let mut identities: Vec<_> = plan.identities.keys().collect();
+        identities.sort_unstable();
+        for identity in identities {
             residues.extend(residues_for(plan, identity, ResidueReason::NotSearched, &detail));
         }
     }

@@ -5,7 +5,7 @@
 //! where to search, the search runs elsewhere, and its findings go with the command. If the
 //! containers are others by then, the owner says so and it begins anew.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use policy_model::RuleSet;
 use tokio::{sync::oneshot, task::JoinSet};
@@ -16,7 +16,7 @@ use crate::{
     apply::{Accepted, Applied, ApplyError},
     containers::{ContainerId, Init},
     identify::{Findings, Site},
-    lower::identities_of,
+    lower::{has_identities, identities_of},
     reason,
 };
 
@@ -39,21 +39,23 @@ pub(super) struct Surveys(BTreeMap<ContainerId, (Init, Findings)>);
 
 /// Whether files must be found before this set can be put into force.
 pub(super) fn needs_search(rules: &RuleSet) -> bool {
-    !identities_of(rules).is_empty()
+    has_identities(rules)
 }
 
 // === impl Prepared ===
 
 impl Prepared {
     async fn new(set: Accepted, sites: Sites) -> Self {
-        let identities: Vec<_> = identities_of(&set.rules).into_keys().collect();
+        let mut identities: Vec<_> = identities_of(&set.rules).into_keys().collect();
+        identities.sort_unstable();
+        let identities: Arc<[_]> = identities.into();
         let started = Instant::now();
         let mut searches = JoinSet::new();
         let mut surveys = Surveys::default();
         for (id, init, site) in sites {
             match site {
                 Ok(site) => {
-                    let search = site.identify(identities.iter().cloned().collect());
+                    let search = site.identify(Arc::clone(&identities));
                     let span = tracing::info_span!("identify", container = %id);
                     searches.spawn(async move { (id, init, search.await) }.instrument(span));
                 }

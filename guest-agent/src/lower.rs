@@ -11,13 +11,14 @@ mod flags;
 mod identities;
 mod judge;
 mod places;
+mod ruled;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
 
 use guest_bpf::abi;
-use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
+use policy_model::{Category, Feature, Posture, RuleId, RuleSet, eval::UnsupportedRule};
 
 pub use applets::JudgedApplets;
 pub use flags::unsupported_option;
@@ -37,7 +38,7 @@ pub const MAX_DECISIONS: usize = 512 * 1024;
 
 /// What is written into the kernel for one rule set.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Plan<'r> {
     /// Generation of the rule set.
     pub generation: u64,
     /// `abi::SET_*`.
@@ -57,7 +58,7 @@ pub struct Plan {
     /// Files to hold by identity, with the rules that say so.
     pub identities: HashMap<Identity, Vec<usize>>,
     /// Decides for classes that only show when the files are opened.
-    pub judge: Judge,
+    pub judge: Judge<'r>,
 }
 
 /// A place with its classes.
@@ -80,7 +81,7 @@ pub enum LowerError {
     UnsupportedOption(Feature),
     /// The container has no mount that holds this path.
     #[error("no mount of the container holds `{0}`; its mount table has no root")]
-    NoMount(RulePath),
+    NoMount(String),
     /// Deeper than the kernel hashes, counted from the root of the super block.
     #[error("`{path}` lies {depth} directories deep in its file system; the engine matches {most}")]
     TooDeep {
@@ -107,24 +108,24 @@ pub enum LowerError {
 ///
 /// # Errors
 /// If a rule is of a kind that is not enforced, or a limit is exceeded; nothing is planned then.
-pub fn lower(rules: &RuleSet, mounts: &[Mount]) -> Result<Plan, LowerError> {
+pub fn lower<'r>(rules: &'r RuleSet, mounts: &[Mount]) -> Result<Plan<'r>, LowerError> {
     check_supported(rules)?;
     let places = Places::of(rules, mounts)?;
     let mut classes = Classes::of(rules);
-    let mut planned = Vec::with_capacity(places.len());
-    for (place, names) in places.iter() {
+    let planned = places.into_named().map(|(place, names)| {
         let node = abi::Node { flags: place.flags, ..classes.node_of(&names) };
-        planned.push(PlannedPlace { place: place.clone(), node });
-    }
+        PlannedPlace { place, node }
+    });
+    let places: Vec<_> = planned.collect();
     let (members, subjects, judge) = classes.finish(rules);
     let classes = judge.judge_all(&members)?;
     Ok(Plan {
         generation: rules.generation.0,
-        flags: flags_of(rules) | exactness_of(&planned),
+        flags: flags_of(rules) | exactness_of(&places),
         shares: shares_of(mounts),
         process_default: default_of(rules, Category::Process),
         file_default: default_of(rules, Category::File),
-        places: planned,
+        places,
         classes,
         subjects,
         identities: identities_of(rules),
@@ -134,7 +135,7 @@ pub fn lower(rules: &RuleSet, mounts: &[Mount]) -> Result<Plan, LowerError> {
 
 // === impl Plan ===
 
-impl Plan {
+impl Plan<'_> {
     /// Components of the deepest place, with one more for the directories of an atomic writer.
     #[must_use]
     pub fn depth(&self) -> u32 {

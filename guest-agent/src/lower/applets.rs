@@ -21,7 +21,7 @@ pub struct JudgedApplets {
 
 // === impl Judge ===
 
-impl Judge {
+impl Judge<'_> {
     /// Decisions on the applets of an inode of which these rules speak; none if no rule does.
     #[must_use]
     pub fn judge_applets(&self, rules: &[usize]) -> Option<JudgedApplets> {

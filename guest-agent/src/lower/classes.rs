@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use policy_model::{Directory, Match, Object, RulePath, RuleSet, Source};
 
-use super::judge::Judge;
+use super::{judge::Judge, places::parent_of};
 use guest_bpf::abi;
 
 /// How a rule speaks of a place.
@@ -24,18 +24,21 @@ pub(super) enum Member {
 pub(super) type Members = Vec<Member>;
 
 /// Interns classes while the places are visited.
-pub(super) struct Classes {
-    exact: HashMap<RulePath, Members>,
-    flat: HashMap<RulePath, Members>,
-    recursive: HashMap<RulePath, Members>,
-    sources: HashMap<Source, u32>,
+pub(super) struct Classes<'r> {
+    exact: ByPath<'r>,
+    flat: ByPath<'r>,
+    recursive: ByPath<'r>,
+    sources: HashMap<&'r Source, u32>,
     interned: HashMap<Members, u32>,
 }
 
+/// What is said at a path of the container.
+type ByPath<'r> = HashMap<&'r str, Members>;
+
 // === impl Classes ===
 
-impl Classes {
-    pub(super) fn of(rules: &RuleSet) -> Self {
+impl<'r> Classes<'r> {
+    pub(super) fn of(rules: &'r RuleSet) -> Self {
         let mut classes = Self {
             exact: HashMap::new(),
             flat: HashMap::new(),
@@ -59,10 +62,13 @@ impl Classes {
     }
 
     /// Classes of a place that the container knows under these names.
-    pub(super) fn node_of(&mut self, names: &[RulePath]) -> abi::Node {
-        let exact = names.iter().flat_map(|name| self.of_object(name)).collect();
-        let child = names.iter().flat_map(|name| self.of_child(name)).collect();
-        let deep = names.iter().flat_map(|name| self.of_deep(name)).collect();
+    pub(super) fn node_of(&mut self, names: &[String]) -> abi::Node {
+        let gather = |add: fn(&Self, &str, &mut Members)| {
+            let mut members = Members::new();
+            names.iter().for_each(|name| add(self, name, &mut members));
+            members
+        };
+        let [exact, child, deep] = [Self::of_object, Self::of_child, Self::of_deep].map(gather);
         abi::Node {
             exact: self.intern(exact),
             child: self.intern(child),
@@ -73,7 +79,7 @@ impl Classes {
 
     /// Members of each class by its number, (class, subject) of those that are sources, and the
     /// judge who knows the subjects.
-    pub(super) fn finish(self, rules: &RuleSet) -> (Vec<Members>, Vec<(u32, u32)>, Judge) {
+    pub(super) fn finish(self, rules: &'r RuleSet) -> (Vec<Members>, Vec<(u32, u32)>, Judge<'r>) {
         let mut members: Vec<_> = self.interned.into_iter().collect();
         members.sort_by_key(|(_, class)| *class);
         let members: Vec<_> = members.into_iter().map(|(members, _)| members).collect();
@@ -91,50 +97,49 @@ impl Classes {
         (members, subjects, judge)
     }
 
-    fn add_path(&mut self, path: &RulePath, member: Member) {
-        self.exact.entry(path.clone()).or_default().push(member);
+    fn add_path(&mut self, path: &'r RulePath, member: Member) {
+        self.exact.entry(path.as_str()).or_default().push(member);
     }
 
-    fn add_directory(&mut self, directory: &Directory, member: Member) {
+    fn add_directory(&mut self, directory: &'r Directory, member: Member) {
         let by_path = if directory.recursive { &mut self.recursive } else { &mut self.flat };
-        by_path.entry(directory.path.clone()).or_default().push(member);
+        by_path.entry(directory.path.as_str()).or_default().push(member);
     }
 
-    fn add_source(&mut self, source: &Source) {
+    fn add_source(&mut self, source: &'r Source) {
         if self.sources.contains_key(source) {
             return;
         }
         let number = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
-        self.sources.insert(source.clone(), number);
+        self.sources.insert(source, number);
         match source {
             Source::Path(path) => self.add_path(path, Member::Source(number)),
             Source::Directory(dir) => self.add_directory(dir, Member::Source(number)),
         }
     }
 
-    fn of_object(&self, path: &RulePath) -> Members {
-        let parent = path.parent();
-        let mut members = at(&self.exact, path);
-        members.extend(at(&self.flat, path));
-        members.extend(parent.iter().flat_map(|parent| at(&self.flat, parent)));
-        members.extend(self.of_deep(path));
-        members
-    }
-
-    fn of_child(&self, path: &RulePath) -> Members {
-        let mut members = at(&self.flat, path);
-        members.extend(self.of_deep(path));
-        members
-    }
-
-    fn of_deep(&self, path: &RulePath) -> Members {
-        let mut members = Members::new();
-        let mut next = Some(path.clone());
-        while let Some(directory) = next {
-            members.extend(at(&self.recursive, &directory));
-            next = directory.parent();
+    fn of_object(&self, path: &str, members: &mut Members) {
+        add(&self.exact, path, members);
+        if let Some(parent) = parent_of(path) {
+            add(&self.flat, parent, members);
         }
-        members
+        self.of_child(path, members);
+    }
+
+    fn of_child(&self, path: &str, members: &mut Members) {
+        add(&self.flat, path, members);
+        self.of_deep(path, members);
+    }
+
+    fn of_deep(&self, path: &str, members: &mut Members) {
+        if self.recursive.is_empty() {
+            return;
+        }
+        let mut next = Some(path);
+        while let Some(directory) = next {
+            add(&self.recursive, directory, members);
+            next = parent_of(directory);
+        }
     }
 
     fn intern(&mut self, mut members: Members) -> u32 {
@@ -148,6 +153,6 @@ impl Classes {
     }
 }
 
-fn at(map: &HashMap<RulePath, Members>, path: &RulePath) -> Members {
-    map.get(path).cloned().unwrap_or_default()
+fn add(map: &ByPath<'_>, path: &str, members: &mut Members) {
+    members.extend(map.get(path).into_iter().flatten());
 }

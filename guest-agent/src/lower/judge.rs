@@ -24,8 +24,8 @@ pub struct JudgedClass {
 
 /// Knows the rules and the subjects of a set.
 #[derive(Debug)]
-pub struct Judge {
-    rules: Vec<Rule>,
+pub struct Judge<'r> {
+    rules: &'r [Rule],
     /// Numbers of each rule's sources.
     sources: Vec<BTreeSet<u32>>,
     /// Sources that cover a subject; the subject's number is its index + 1.
@@ -34,9 +34,9 @@ pub struct Judge {
 
 // === impl Judge ===
 
-impl Judge {
-    pub(super) fn new(rules: &RuleSet, numbers: &HashMap<Source, u32>) -> Self {
-        let rules = rules.rules().to_vec();
+impl<'r> Judge<'r> {
+    pub(super) fn new(rules: &'r RuleSet, numbers: &HashMap<&Source, u32>) -> Self {
+        let rules = rules.rules();
         let number = |source| numbers.get(source).copied();
         let sources =
             rules.iter().map(|rule| rule.sources.iter().filter_map(number).collect()).collect();
@@ -92,7 +92,7 @@ impl Judge {
         counts: impl Fn(&Rule) -> bool,
     ) -> JudgedClass {
         let categories = [(Category::Process, abi::PROCESS), (Category::File, abi::FILE)];
-        let mut decisions = Vec::new();
+        let mut judged = JudgedClass::default();
         for (category, number) in categories {
             let rules: Vec<_> = rules
                 .iter()
@@ -101,28 +101,26 @@ impl Judge {
                     self.rule(*index).is_some_and(|rule| rule.category == category && counts(rule))
                 })
                 .collect();
-            let judged = self.judge_category(&rules);
-            decisions.extend(judged.into_iter().map(|(subject, found)| (number, subject, found)));
+            self.judge_category(number, &rules, &mut judged);
         }
-        JudgedClass { decisions }
+        judged
     }
 
-    fn judge_category(&self, rules: &[usize]) -> Vec<(u32, abi::Decision)> {
-        let generic: Vec<_> =
-            rules.iter().copied().filter(|index| self.sources_of(*index).is_none()).collect();
-        let mut decisions: Vec<_> =
-            self.decide(&generic).map(|decision| (0, decision)).into_iter().collect();
-        if generic.len() == rules.len() {
-            return decisions;
+    fn judge_category(&self, category: u32, rules: &[usize], judged: &mut JudgedClass) {
+        let is_generic = |index: &usize| self.sources_of(*index).is_none();
+        let mut add = |subject, decision: Option<abi::Decision>| {
+            judged.decisions.extend(decision.map(|decision| (category, subject, decision)));
+        };
+        add(0, self.decide(rules.iter().copied().filter(is_generic)));
+        if rules.iter().all(is_generic) {
+            return;
         }
         for (subject, covered) in (1..).zip(&self.subjects) {
-            let acts = |index: usize| {
-                self.sources_of(index).is_some_and(|sources| !sources.is_disjoint(covered))
+            let acts = |index: &usize| {
+                self.sources_of(*index).is_some_and(|sources| !sources.is_disjoint(covered))
             };
-            let sourced: Vec<_> = rules.iter().copied().filter(|index| acts(*index)).collect();
-            decisions.extend(self.decide(&sourced).map(|decision| (subject, decision)));
+            add(subject, self.decide(rules.iter().copied().filter(acts)));
         }
-        decisions
     }
 
     fn sources_of(&self, index: usize) -> Option<&BTreeSet<u32>> {
@@ -130,15 +128,10 @@ impl Judge {
     }
 
     /// The decision of the most specific of these rules.
-    fn decide(&self, rules: &[usize]) -> Option<abi::Decision> {
-        let ranked: Vec<_> = rules
-            .iter()
-            .filter_map(|index| self.rule(*index))
-            .map(|rule| (Rank::of(rule), rule))
-            .collect();
-        let best = ranked.iter().map(|(rank, _)| *rank).max()?;
-        let deciding: Vec<_> =
-            ranked.iter().filter(|(rank, _)| *rank == best).map(|(_, rule)| *rule).collect();
+    fn decide(&self, rules: impl Iterator<Item = usize> + Clone) -> Option<abi::Decision> {
+        let rules = rules.filter_map(|index| self.rule(index));
+        let best = rules.clone().map(Rank::of).max()?;
+        let deciding: Vec<_> = rules.filter(|rule| Rank::of(rule) == best).collect();
         eval::decide(&deciding).map(|decision| encode(best, &decision))
     }
 }

@@ -5,14 +5,15 @@
 //! (s_dev, path in that super block) by the container's mounts. One place may have several names
 //! in the container (bind mounts), and a rule on any of them speaks of it.
 
-use std::collections::{HashMap, HashSet};
+use std::{borrow::Cow, collections::HashMap};
 
 use guest_bpf::abi;
-use policy_model::{
-    Action, Category, Directory, Match, Object, PathObject, Rule, RulePath, RuleSet, Source,
-};
+use policy_model::{Directory, RuleSet, Source};
 
-use super::{LowerError, MAX_PLACES};
+use super::{
+    LowerError, MAX_PLACES,
+    ruled::{InOrder, ruled},
+};
 use crate::containers::Mount;
 
 /// A directory or file of a super block that some rule needs.
@@ -34,7 +35,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Places<'a> {
     places: Vec<Place>,
-    index: HashMap<(u32, String), usize>,
+    /// By device and path in its super block.
+    index: HashMap<u32, HashMap<String, usize>>,
     mounts: &'a [Mount],
 }
 
@@ -48,97 +50,82 @@ impl<'a> Places<'a> {
             let at = places.insert(mount.dev, &mount.root)?;
             places.add_flags(at, if mount.atomic { abi::NODE_ATOMIC } else { 0 });
         }
-        for path in paths_of(rules) {
-            places.insert_name(path)?;
-        }
-        let held = held_files(rules);
-        for rule in rules.rules().iter().filter(|rule| rule.action == Action::Block) {
-            match &rule.object {
-                Object::Path(PathObject { path, .. }) => {
-                    places.mark(path, !held.contains(&(rule.category, path)))?;
+        let mut above = InOrder::default();
+        for (path, speaks) in ruled(rules) {
+            let at = places.insert_name(path)?;
+            if speaks.blocks() {
+                let names = if speaks.by_name_alone() { abi::NODE_NAMES_ONLY } else { 0 };
+                places.add_flags(at, names);
+                if let Some(directory) = parent_of(path) {
+                    *above.entry(directory) |= names | abi::NODE_ABOVE_BLOCK;
                 }
-                Object::Directory(Directory { path, .. }) => places.mark(path, true)?,
-                _ => {}
             }
+        }
+        let mut marked = HashMap::new();
+        for (directory, flags) in above {
+            places.mark(directory, flags, &mut marked)?;
+        }
+        for source in rules.rules().iter().flat_map(|rule| &rule.sources) {
+            let (Source::Path(path) | Source::Directory(Directory { path, .. })) = source;
+            places.insert_name(path.as_str())?;
         }
         Ok(places)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.places.len()
-    }
-
     /// Every place with its names in the container.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Place, Vec<RulePath>)> {
-        let mut paths: Vec<Option<(u32, &str)>> = vec![None; self.places.len()];
-        for ((dev, path), at) in &self.index {
-            if let Some(entry) = paths.get_mut(*at) {
-                *entry = Some((*dev, path));
+    pub(super) fn into_named(self) -> impl Iterator<Item = (Place, Vec<String>)> {
+        let Self { places, index, mounts } = self;
+        let mut paths = vec![String::new(); places.len()];
+        for (path, at) in index.into_values().flatten() {
+            if let Some(entry) = paths.get_mut(at) {
+                *entry = path;
             }
         }
-        self.places.iter().zip(paths).map(|(place, path)| {
-            let names = path.map(|(dev, path)| self.names_of(dev, path)).unwrap_or_default();
+        places.into_iter().zip(paths).map(move |(place, path)| {
+            let names = names_of(mounts, place.dev, &path);
             (place, names)
         })
     }
 
-    /// Says of a Block rule's object, and of every directory that the container goes through to it,
-    /// what renaming or covering them would do.
-    fn mark(&mut self, path: &RulePath, by_name_alone: bool) -> Result<(), LowerError> {
-        let names = if by_name_alone { abi::NODE_NAMES_ONLY } else { 0 };
-        let at = self.insert_name(path)?;
-        self.add_flags(at, names);
-        let above = names | abi::NODE_ABOVE_BLOCK;
-        let mut next = path.parent();
+    /// Says of this directory, and of every one that the container goes through to it, what renaming
+    /// or covering it would do.
+    fn mark<'r>(
+        &mut self,
+        directory: &'r str,
+        flags: u32,
+        marked: &mut HashMap<&'r str, u32>,
+    ) -> Result<(), LowerError> {
+        let mut next = Some(directory);
         while let Some(directory) = next {
-            let at = self.insert_name(&directory)?;
-            if !self.add_flags(at, above) {
+            // By name: the way to another name of the same place is another one.
+            let known = marked.entry(directory).or_default();
+            if *known & flags == flags {
                 break; // those above were marked with it
             }
-            next = directory.parent();
+            *known |= flags;
+            let at = self.insert_name(directory)?;
+            self.add_flags(at, flags);
+            next = parent_of(directory);
         }
         Ok(())
     }
 
-    /// Whether this changed anything.
-    fn add_flags(&mut self, at: usize, flags: u32) -> bool {
-        let Some(place) = self.places.get_mut(at) else { return false };
-        let changes = place.flags & flags != flags;
-        place.flags |= flags;
-        changes
+    fn add_flags(&mut self, at: usize, flags: u32) {
+        if let Some(place) = self.places.get_mut(at) {
+            place.flags |= flags;
+        }
     }
 
     /// The place that the container knows under this name.
-    fn insert_name(&mut self, path: &RulePath) -> Result<usize, LowerError> {
-        let mount = self.mount_of(path).ok_or_else(|| LowerError::NoMount(path.clone()))?;
-        let inside = join(&mount.root, path.below(&mount.point).unwrap_or_default());
-        self.insert(mount.dev, &inside)
-    }
-
-    /// The mount that is seen at this path: of those at or above it the last one made.
-    fn mount_of(&self, path: &RulePath) -> Option<&'a Mount> {
-        self.mounts.iter().rev().find(|mount| path.below(&mount.point).is_some())
-    }
-
-    fn names_of(&self, dev: u32, path: &str) -> Vec<RulePath> {
-        let mut names: Vec<_> = self
-            .mounts
-            .iter()
-            .filter(|mount| mount.dev == dev)
-            .filter_map(|mount| {
-                let rest = below(path, &mount.root)?;
-                let name = RulePath::new(join(mount.point.as_str(), rest)).ok()?;
-                self.mount_of(&name).is_some_and(|seen| std::ptr::eq(seen, mount)).then_some(name)
-            })
-            .collect();
-        names.sort();
-        names.dedup();
-        names
+    fn insert_name(&mut self, path: &str) -> Result<usize, LowerError> {
+        let mount = mount_of(self.mounts, path);
+        let mount = mount.ok_or_else(|| LowerError::NoMount(path.to_owned()))?;
+        let inside = moved(path, mount.point.as_str(), &mount.root);
+        self.insert(mount.dev, inside.as_deref().unwrap_or(&mount.root))
     }
 
     fn insert(&mut self, dev: u32, path: &str) -> Result<usize, LowerError> {
-        let key = (dev, path.to_owned());
-        if let Some(at) = self.index.get(&key) {
+        if let Some(at) = self.index.get(&dev).and_then(|paths| paths.get(path)) {
             return Ok(*at);
         }
         let (parent, name) = match path.rsplit_once('/') {
@@ -150,7 +137,7 @@ impl<'a> Places<'a> {
         self.check_room(path, depth)?;
         let at = self.places.len();
         self.places.push(Place { parent, dev, name: name.to_owned(), depth, flags: 0 });
-        self.index.insert(key, at);
+        self.index.entry(dev).or_default().insert(path.to_owned(), at);
         Ok(at)
     }
 
@@ -169,44 +156,53 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Files that Block rules hold by identity: renaming what is above them frees nothing.
-fn held_files(rules: &RuleSet) -> HashSet<(Category, &RulePath)> {
-    let held = |rule: &'_ Rule| rule.action == Action::Block;
-    let files =
-        rules.rules().iter().filter(|rule| held(rule)).filter_map(|rule| match &rule.object {
-            Object::Path(PathObject { path, matching: Match::Identity }) => {
-                Some((rule.category, path))
-            }
-            _ => None,
-        });
-    files.collect()
+/// The mount that is seen at this path: of those at or above it the last one made.
+fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<&'m Mount> {
+    mounts.iter().rev().find(|mount| below(path, mount.point.as_str()).is_some())
 }
 
-fn paths_of(rules: &RuleSet) -> impl Iterator<Item = &RulePath> {
-    let objects = rules.rules().iter().filter_map(|rule| match &rule.object {
-        Object::Path(object) => Some(&object.path),
-        Object::Directory(directory) => Some(&directory.path),
-        _ => None,
-    });
-    let sources = rules.rules().iter().flat_map(|rule| &rule.sources).map(|source| match source {
-        Source::Path(path) => path,
-        Source::Directory(directory) => &directory.path,
-    });
-    objects.chain(sources)
+/// How the container names a path of a super block, in order.
+fn names_of(mounts: &[Mount], dev: u32, path: &str) -> Vec<String> {
+    let mut names: Vec<_> = mounts
+        .iter()
+        .filter(|mount| mount.dev == dev)
+        .filter_map(|mount| {
+            let name = moved(path, &mount.root, mount.point.as_str())?;
+            let seen = mount_of(mounts, &name)?;
+            std::ptr::eq(seen, mount).then(|| name.into_owned())
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
-fn join(directory: &str, rest: &str) -> String {
-    match (directory, rest) {
-        (directory, "") => directory.to_owned(),
-        ("/", rest) => format!("/{rest}"),
-        (directory, rest) => format!("{directory}/{rest}"),
-    }
+/// A path below one directory as the same path below another; none if it is not below the first.
+fn moved<'p>(path: &'p str, from: &str, to: &str) -> Option<Cow<'p, str>> {
+    let rest = below(path, from)?;
+    Some(match (to, rest) {
+        _ if from == to => path.into(),
+        (to, "") => to.to_owned().into(),
+        ("/", rest) => format!("/{rest}").into(),
+        (to, rest) => format!("{to}/{rest}").into(),
+    })
 }
 
+/// The boundary comes first: it tells most paths apart without a comparison.
 fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
     if directory == "/" {
         return path.strip_prefix('/');
     }
-    let rest = path.strip_prefix(directory)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+    let (head, rest) = path.split_at_checked(directory.len())?;
+    let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
+    (head == directory).then_some(rest)
+}
+
+/// The directory above, none for the root.
+pub(super) fn parent_of(path: &str) -> Option<&str> {
+    match path.rsplit_once('/')? {
+        (_, "") => None,
+        ("", _) => Some("/"),
+        (parent, _) => Some(parent),
+    }
 }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Looks a plan up as `lib/walk.h`, `lib/object.h` and `lib/decide.h` do.
-struct Kernel<'a>(&'a Plan);
+struct Kernel<'a>(&'a Plan<'a>);
 
 // === impl Kernel ===
 
@@ -206,7 +206,8 @@ proptest! {
 #[test]
 fn a_rule_below_a_volume_lies_in_the_volumes_super_block() {
     let mounts = [mount(1, "/", "/"), mount(2, "/exports/7", "/data")];
-    let plan = lower(&set(vec![block_exec(1, "/data/tool", Match::Name)]), &mounts).unwrap();
+    let rules = set(vec![block_exec(1, "/data/tool", Match::Name)]);
+    let plan = lower(&rules, &mounts).unwrap();
     let kernel = Kernel(&plan);
     let inside = path("/exports/7/tool");
     assert_eq!(kernel.decide(&exec(&inside), 2).verdict, Verdict::Block);
@@ -219,7 +220,8 @@ fn a_recursive_directory_covers_volumes_below_it() {
     let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/volume")];
     let directory = Directory { path: path("/data"), recursive: true, atomic_volume: false };
     let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
-    let plan = lower(&set(vec![rule]), &mounts).unwrap();
+    let rules = set(vec![rule]);
+    let plan = lower(&rules, &mounts).unwrap();
     let file = path("/deep/down/file");
     let access = Access {
         category: Category::File,
@@ -235,7 +237,8 @@ fn a_recursive_directory_covers_volumes_below_it() {
 #[test]
 fn the_last_of_stacked_mounts_is_the_one_that_is_seen() {
     let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/old"), mount(3, "/", "/data")];
-    let plan = lower(&set(vec![block_exec(1, "/data/old/tool", Match::Name)]), &mounts).unwrap();
+    let rules = set(vec![block_exec(1, "/data/old/tool", Match::Name)]);
+    let plan = lower(&rules, &mounts).unwrap();
     let in_last = path("/old/tool");
     assert_eq!(Kernel(&plan).decide(&exec(&in_last), 3).verdict, Verdict::Block);
     let hidden = path("/tool");
@@ -249,7 +252,8 @@ fn two_names_of_one_place_share_their_rules() {
         block_exec(1, "/mnt/tool", Match::Name),
         Rule { action: Action::Allow, ..block_exec(2, "/srv/tool", Match::Name) },
     ];
-    let plan = lower(&set(rules), &mounts).unwrap();
+    let rules = set(rules);
+    let plan = lower(&rules, &mounts).unwrap();
     let tool = path("/srv/tool");
     assert_eq!(Kernel(&plan).decide(&exec(&tool), 1).verdict, Verdict::Block);
 }
@@ -258,7 +262,8 @@ fn two_names_of_one_place_share_their_rules() {
 fn ten_thousand_rules_need_one_place_for_each_name() {
     let rules =
         (1..=10_000).map(|at| block_exec(at, &format!("/opt/tools/t{at}"), Match::Name)).collect();
-    let plan = lower(&set(rules), &[mount(1, "/", "/")]).unwrap();
+    let rules = set(rules);
+    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
     assert_eq!(plan.places.len(), 10_003);
     assert_eq!(plan.depth(), 3);
 }
@@ -291,7 +296,8 @@ fn a_source_is_known_by_every_place_that_its_directory_covers() {
     let directory = Directory { path: path("/usr"), recursive: true, atomic_volume: false };
     let mut rule = block_exec(1, "/bin/ls", Match::Name);
     rule.sources = vec![Source::Directory(directory)];
-    let plan = lower(&set(vec![rule]), &[mount(1, "/", "/")]).unwrap();
+    let rules = set(vec![rule]);
+    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
     let (tool, inside, outside) = (path("/bin/ls"), path("/usr/bin/sh"), path("/opt/sh"));
     let by = |exe| Access { exe: Some(exe), ..exec(&tool) };
     assert_eq!(Kernel(&plan).decide(&by(&inside), 1).verdict, Verdict::Block);
@@ -299,7 +305,7 @@ fn a_source_is_known_by_every_place_that_its_directory_covers() {
 }
 
 /// Flags of a place of the container's root.
-fn flags_at(plan: &Plan, text: &str) -> u32 {
+fn flags_at(plan: &Plan<'_>, text: &str) -> u32 {
     let places = &plan.places;
     let found = path(text).components().fold(0, |parent, name| {
         let is_child = |planned: &PlannedPlace| {
@@ -318,7 +324,8 @@ fn what_lies_above_a_block_rule_is_marked() {
         block_exec(3, "/opt/tool", Match::Name),
         Rule { action: Action::Allow, ..block_exec(4, "/srv/tool", Match::Name) },
     ];
-    let plan = lower(&set(rules), &[mount(1, "/", "/")]).unwrap();
+    let rules = set(rules);
+    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
     assert_eq!(flags_at(&plan, "/usr/bin/apt"), 0);
     assert_eq!(flags_at(&plan, "/usr/bin"), abi::NODE_ABOVE_BLOCK);
     assert_eq!(flags_at(&plan, "/opt/tool"), abi::NODE_NAMES_ONLY);
@@ -328,10 +335,24 @@ fn what_lies_above_a_block_rule_is_marked() {
 }
 
 #[test]
+fn the_ways_by_both_names_of_a_place_are_marked() {
+    let mounts = [mount(1, "/", "/"), mount(1, "/x/srv", "/mnt")];
+    for names in [["/mnt/d/tool", "/x/srv/d/other"], ["/x/srv/d/other", "/mnt/d/tool"]] {
+        let block = |(id, name)| block_exec(id, name, Match::Name);
+        let rules = set((1..).zip(names).map(block).collect());
+        let plan = lower(&rules, &mounts).unwrap();
+        for above in ["/", "/x", "/x/srv", "/x/srv/d"] {
+            assert_eq!(flags_at(&plan, above), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);
+        }
+    }
+}
+
+#[test]
 fn a_blocked_directory_is_known_by_its_name_alone() {
     let directory = Directory { path: path("/run/secrets"), recursive: true, atomic_volume: false };
     let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
-    let plan = lower(&set(vec![rule]), &[mount(1, "/", "/")]).unwrap();
+    let rules = set(vec![rule]);
+    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
     assert_eq!(flags_at(&plan, "/run/secrets"), abi::NODE_NAMES_ONLY);
     assert_eq!(flags_at(&plan, "/run"), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);
 }
@@ -339,7 +360,8 @@ fn a_blocked_directory_is_known_by_its_name_alone() {
 #[test]
 fn what_a_volume_is_mounted_below_is_marked_for_the_volumes_rules() {
     let mounts = [mount(1, "/", "/"), mount(2, "/", "/srv/data")];
-    let plan = lower(&set(vec![block_exec(1, "/srv/data/tool", Match::Name)]), &mounts).unwrap();
+    let rules = set(vec![block_exec(1, "/srv/data/tool", Match::Name)]);
+    let plan = lower(&rules, &mounts).unwrap();
     let marked = |dev, name: &str| {
         let is_meant =
             |planned: &&PlannedPlace| planned.place.dev == dev && planned.place.name == name;
@@ -354,11 +376,12 @@ fn where_an_atomic_writer_works_the_kernel_looks_one_directory_deeper() {
     let secrets = Mount { atomic: true, ..mount(2, "/c1/sa", "/run/sa") };
     let mounts = [mount(1, "/", "/"), secrets];
     let rule = block_exec(1, "/run/sa/dir/tool", Match::Name);
-    let plan = lower(&set(vec![rule.clone()]), &mounts).unwrap();
+    let rules = set(vec![rule]);
+    let plan = lower(&rules, &mounts).unwrap();
     let marked = |planned: &&PlannedPlace| planned.node.flags & abi::NODE_ATOMIC != 0;
     let marked: Vec<_> = plan.places.iter().filter(marked).map(|p| &p.place).collect();
     assert!(matches!(marked[..], [place] if place.dev == 2 && place.name == "sa"), "{marked:?}");
-    let plain = lower(&set(vec![rule]), &[mount(1, "/", "/"), mount(2, "/c1/sa", "/run/sa")]);
+    let plain = lower(&rules, &[mount(1, "/", "/"), mount(2, "/c1/sa", "/run/sa")]);
     assert_eq!(plan.depth(), plain.unwrap().depth() + 1);
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Held {
 
 /// What a plan says of identities.
 pub(super) struct Holding<'p> {
-    plan: &'p Plan,
+    plan: &'p Plan<'p>,
     rules: HashMap<Tag, &'p [usize]>,
 }
 
@@ -75,10 +75,24 @@ impl Maps {
     pub(super) fn hold(
         &mut self,
         next: &mut Installed,
-        plan: &Plan,
+        plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
         let mut residues = residues_of(plan, findings);
+        if !findings.files.is_empty() {
+            residues.extend(self.record_all(next, plan, findings)?);
+        }
+        self.carry(next, plan)?;
+        Ok(residues)
+    }
+
+    fn record_all(
+        &mut self,
+        next: &mut Installed,
+        plan: &Plan<'_>,
+        findings: &Findings,
+    ) -> Result<Vec<Residue>, InstallError> {
+        let mut residues = Vec::new();
         let holding = self.holding(plan);
         for found in &findings.files {
             match self.record(next, &holding, found)? {
@@ -91,14 +105,16 @@ impl Maps {
                 })),
             }
         }
-        self.carry(next, plan)?;
         Ok(residues)
     }
 
     /// Records under the set to come what the set in force holds of what it is to hold, also what
     /// the kernel added to it by itself.
-    pub(super) fn carry(&mut self, next: &mut Installed, plan: &Plan) -> Result<(), MapsError> {
+    pub(super) fn carry(&mut self, next: &mut Installed, plan: &Plan<'_>) -> Result<(), MapsError> {
         let Some(old) = self.installed.get(&next.slot.index) else { return Ok(()) };
+        if old.identities.is_empty() {
+            return Ok(());
+        }
         let holding = self.holding(plan);
         let kept = |tags: &BTreeSet<Tag>| -> BTreeSet<Tag> {
             tags.iter().copied().filter(|tag| holding.rules.contains_key(tag)).collect()
@@ -259,7 +275,7 @@ impl Maps {
         self.inodes.insert(key, value, 0).map_err(failed("writing what is said of a class"))
     }
 
-    fn holding<'p>(&self, plan: &'p Plan) -> Holding<'p> {
+    fn holding<'p>(&self, plan: &'p Plan<'p>) -> Holding<'p> {
         let rules = plan.identities.iter();
         let rules = rules.map(|(identity, rules)| (self.tag(identity), rules.as_slice()));
         Holding { plan, rules: rules.collect() }
@@ -296,7 +312,7 @@ fn names_of(found: &Found) -> String {
     names.join(", ")
 }
 
-fn residues_of(plan: &Plan, findings: &Findings) -> Vec<Residue> {
+fn residues_of(plan: &Plan<'_>, findings: &Findings) -> Vec<Residue> {
     let mut residues = Vec::new();
     for short in &findings.shortfalls {
         residues.extend(residues_for(plan, &short.identity, short.reason, &short.detail));
@@ -317,7 +333,7 @@ fn residues_of(plan: &Plan, findings: &Findings) -> Vec<Residue> {
 }
 
 fn residues_for(
-    plan: &Plan,
+    plan: &Plan<'_>,
     identity: &Identity,
     reason: ResidueReason,
     detail: &str,

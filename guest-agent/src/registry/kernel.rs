@@ -14,7 +14,7 @@ pub trait Kernel: Send + 'static {
     fn install(
         &mut self,
         slot: Slot,
-        plan: &Plan,
+        plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError>;
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError>;
@@ -34,7 +34,7 @@ impl Kernel for Maps {
     fn install(
         &mut self,
         slot: Slot,
-        plan: &Plan,
+        plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
         self.install(slot, plan, findings)
@@ -125,7 +125,7 @@ pub mod double {
         fn install(
             &mut self,
             slot: Slot,
-            plan: &Plan,
+            plan: &Plan<'_>,
             findings: &Findings,
         ) -> Result<Vec<Residue>, InstallError> {
             self.with(|state| {

@@ -11,6 +11,7 @@ mod identity;
 mod install;
 mod names;
 mod opener;
+mod table;
 mod takeover;
 mod task;
 
@@ -32,6 +33,7 @@ pub use install::InstallError;
 use install::Installed;
 use names::Names;
 use opener::Opener;
+use table::Table;
 pub use takeover::{Note, NoteTooLong};
 
 /// A registration in the kernel. Slots are used again; the container number is not.
@@ -114,10 +116,10 @@ pub struct Maps {
     tasks: MapData,
     slots: Array<MapData, abi::Slot>,
     sets: Array<MapData, abi::Set>,
-    nodes: HashMap<MapData, u64, abi::Node>,
+    nodes: Table<u64, abi::Node>,
     names: Names,
-    decisions: HashMap<MapData, abi::DecisionKey, abi::Decision>,
-    subjects: HashMap<MapData, abi::SubjectKey, u32>,
+    decisions: Table<abi::DecisionKey, abi::Decision>,
+    subjects: Table<abi::SubjectKey, u32>,
     inodes: HashMap<MapData, abi::InodeKey, u32>,
     taints: HashMap<MapData, abi::TaintKey, u32>,
     probes: Array<MapData, abi::Probe>,
@@ -159,10 +161,10 @@ impl Maps {
             tasks: raw(source, "tasks")?,
             slots: take(source, "slots", Array::try_from)?,
             sets: take(source, "sets", Array::try_from)?,
-            nodes: take(source, "nodes", HashMap::try_from)?,
+            nodes: take(source, "nodes", Table::try_from)?,
             names: Names::open(take(source, "known_names", Array::try_from)?)?,
-            decisions: take(source, "decisions", HashMap::try_from)?,
-            subjects: take(source, "subjects", HashMap::try_from)?,
+            decisions: take(source, "decisions", Table::try_from)?,
+            subjects: take(source, "subjects", Table::try_from)?,
             inodes: take(source, "inodes", HashMap::try_from)?,
             taints: take(source, "taints", HashMap::try_from)?,
             probes: take(source, "probes", Array::try_from)?,

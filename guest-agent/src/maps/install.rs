@@ -4,22 +4,20 @@
 //! Every key carries the number of its set, so that the two never mix. If anything fails before
 //! the switch, what was written is erased and the old set stays in force.
 
-use aya::maps::MapError;
+use std::collections::HashSet;
+
 use guest_bpf::{abi, hash};
 
 use super::{
     Maps, MapsError, Residue, Slot, failed,
     identity::{Held, Identities},
-    ignore_absent, task,
+    task,
 };
 use crate::{
     identify::Findings,
     loader::LoadError,
     lower::{JudgedClass, Plan},
 };
-
-/// Refuses to replace: a key that is there already is a collision of hashes.
-const BPF_NOEXIST: u64 = 1;
 
 /// Tries with other numbers, hence other hashes, after a collision. Two places of a set of a
 /// million collide once in about 40 million sets.
@@ -90,7 +88,7 @@ impl Maps {
     pub fn install(
         &mut self,
         slot: Slot,
-        plan: &Plan,
+        plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
         self.check_registered(slot)?;
@@ -126,26 +124,23 @@ impl Maps {
     fn write(
         &mut self,
         next: &mut Installed,
-        plan: &Plan,
+        plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Option<Vec<Residue>>, InstallError> {
         if !self.write_places(next, plan)? {
             return Ok(None);
         }
-        for judged in &plan.classes {
-            self.write_class(next, judged)?;
-        }
-        for (class, subject) in &plan.subjects {
-            let key = abi::SubjectKey { set: next.set, class_id: *class };
-            self.subjects.insert(key, subject, 0).map_err(failed("writing a subject"))?;
-            next.subjects.push(key);
-        }
+        self.write_classes(next, &plan.classes)?;
+        let set = next.set;
+        let key = |class_id| abi::SubjectKey { set, class_id };
+        let subjects = plan.subjects.iter().map(|(class, subject)| (key(*class), *subject));
+        self.subjects.write(subjects, &mut next.subjects).map_err(failed("writing a subject"))?;
         let residues = self.hold(next, plan, findings)?;
         self.write_set(next, plan)?;
         Ok(Some(residues))
     }
 
-    fn write_places(&mut self, next: &mut Installed, plan: &Plan) -> Result<bool, MapsError> {
+    fn write_places(&mut self, next: &mut Installed, plan: &Plan<'_>) -> Result<bool, MapsError> {
         self.names.add(plan.places.iter().map(|planned| planned.place.name.as_str()))?;
         let mut hashes: Vec<hash::Place> = Vec::with_capacity(plan.places.len());
         for planned in &plan.places {
@@ -155,14 +150,32 @@ impl Maps {
                 None => self.hash_key.root(next.set, planned.place.dev),
             };
             hashes.push(hash);
-            let node = abi::Node { set: next.set, ..planned.node };
-            match self.nodes.insert(hash.0, node, BPF_NOEXIST) {
-                Ok(()) => next.nodes.push(hash.0),
-                Err(error) if exists(&error) => return Ok(false),
-                Err(error) => return Err(failed("writing a place")(error)),
-            }
         }
+        let known = self.installed.values().flat_map(|installed| &installed.nodes);
+        if collide(&hashes, known) {
+            return Ok(false);
+        }
+        let nodes = plan.places.iter().map(|planned| abi::Node { set: next.set, ..planned.node });
+        let nodes = hashes.iter().map(|hash| hash.0).zip(nodes);
+        self.nodes.write(nodes, &mut next.nodes).map_err(failed("writing a place"))?;
         Ok(true)
+    }
+
+    /// Gives numbers to classes, in order, and writes what is decided of them.
+    fn write_classes(
+        &mut self,
+        next: &mut Installed,
+        classes: &[JudgedClass],
+    ) -> Result<(), MapsError> {
+        let set = next.set;
+        let numbered = (next.last_class + 1..).zip(classes);
+        next.last_class += u32::try_from(classes.len()).unwrap_or(u32::MAX);
+        let entries = numbered.flat_map(|(class_id, judged)| {
+            judged.decisions.iter().map(move |&(category, subject, decision)| {
+                (abi::DecisionKey { set, class_id, subject, category }, decision)
+            })
+        });
+        self.decisions.write(entries, &mut next.decisions).map_err(failed("writing a decision"))
     }
 
     pub(super) fn write_class(
@@ -170,22 +183,11 @@ impl Maps {
         next: &mut Installed,
         judged: &JudgedClass,
     ) -> Result<u32, MapsError> {
-        next.last_class += 1;
-        let class = next.last_class;
-        for (category, subject, decision) in &judged.decisions {
-            let key = abi::DecisionKey {
-                set: next.set,
-                class_id: class,
-                subject: *subject,
-                category: *category,
-            };
-            self.decisions.insert(key, decision, 0).map_err(failed("writing a decision"))?;
-            next.decisions.push(key);
-        }
-        Ok(class)
+        self.write_classes(next, std::slice::from_ref(judged))?;
+        Ok(next.last_class)
     }
 
-    fn write_set(&mut self, next: &Installed, plan: &Plan) -> Result<(), MapsError> {
+    fn write_set(&mut self, next: &Installed, plan: &Plan<'_>) -> Result<(), MapsError> {
         let set = abi::Set {
             generation: plan.generation,
             id: next.set,
@@ -200,7 +202,7 @@ impl Maps {
         self.sets.set(index, set, 0).map_err(failed("writing the set"))
     }
 
-    fn put_into_force(&mut self, mut next: Installed, plan: &Plan) -> Result<(), MapsError> {
+    fn put_into_force(&mut self, mut next: Installed, plan: &Plan<'_>) -> Result<(), MapsError> {
         let slot = next.slot;
         if let Err(error) = self.switch(slot, next.set) {
             self.erase(next)?;
@@ -217,20 +219,30 @@ impl Maps {
 
     /// Takes out of the kernel what nobody looks up any more.
     pub(super) fn erase(&mut self, installed: Installed) -> Result<(), MapsError> {
-        for key in &installed.nodes {
-            ignore_absent(self.nodes.remove(key)).map_err(failed("erasing a place"))?;
-        }
-        for key in &installed.decisions {
-            ignore_absent(self.decisions.remove(key)).map_err(failed("erasing a decision"))?;
-        }
-        for key in &installed.subjects {
-            ignore_absent(self.subjects.remove(key)).map_err(failed("erasing a subject"))?;
-        }
-        self.erase_identities(installed.set)
+        let Installed { set, nodes, decisions, subjects, .. } = installed;
+        self.nodes.erase(&nodes).map_err(failed("erasing a place"))?;
+        self.decisions.erase(&decisions).map_err(failed("erasing a decision"))?;
+        self.subjects.erase(&subjects).map_err(failed("erasing a subject"))?;
+        self.erase_identities(set)
     }
 }
 
-fn exists(error: &MapError) -> bool {
-    matches!(error, MapError::SyscallError(error)
-        if error.io_error.raw_os_error() == Some(nix::libc::EEXIST))
+/// Whether one of these places has the hash of another, of its own set or of one that is known, whose
+/// entry it would replace. Nobody but the agent writes places, and it knows all that are in force.
+fn collide<'k>(hashes: &[hash::Place], mut known: impl Iterator<Item = &'k u64>) -> bool {
+    let fresh: HashSet<u64> = hashes.iter().map(|hash| hash.0).collect();
+    fresh.len() < hashes.len() || known.any(|hash| fresh.contains(hash))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_collides_with_one_of_its_set_and_with_one_in_force() {
+        let hashes = |hashes: &[u64]| hashes.iter().copied().map(hash::Place).collect::<Vec<_>>();
+        assert!(!collide(&hashes(&[1, 2, 3]), [4, 5].iter()));
+        assert!(collide(&hashes(&[1, 2, 1]), [].iter()));
+        assert!(collide(&hashes(&[1, 2, 3]), [4, 2].iter()));
+    }
 }

@@ -21,6 +21,7 @@ pub(crate) use self::targets::Targets;
 
 mod change;
 mod instructions;
+mod memory;
 mod operations;
 mod policies;
 mod report;

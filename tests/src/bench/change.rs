@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::{rootfs::Rootfs, vm::KernelChoice};
 
 use super::{
+    memory::Memory,
     policies,
     report::{Figure, Report},
     rig::{Clock, Guest, Relay, resident},
@@ -53,6 +54,7 @@ pub(super) fn measure(kernel: KernelChoice, report: &mut Report) -> Result<()> {
     add_changes(report, &changes)?;
 
     let many = CHANGES as u64 + 2;
+    let before = Memory::of(&guest.vm, agent)?;
     let Change { host, guest: there } = change(&relay, many, &policies::blocking(MANY))?;
     let took = relay.applied(POD, many)?["took_ns"].as_f64().context("took_ns")? / 1e6;
     report.add(Figure::new("apply.rules10000", took, "ms").note("by the guest, emulated"));
@@ -63,7 +65,21 @@ pub(super) fn measure(kernel: KernelChoice, report: &mut Report) -> Result<()> {
     let status = guest.vm.read_file(&format!("/proc/{agent}/status"))?;
     let resident_now = resident(&String::from_utf8_lossy(&status))?;
     report.add(Figure::new("agent.rss.rules10000", resident_now, "MiB").note("VmRSS"));
+    add_memory(report, before, Memory::of(&guest.vm, agent)?);
     container.delete()
+}
+
+/// Per rule of the policy, with what hardening adds to it.
+fn add_memory(report: &mut Report, before: Memory, after: Memory) {
+    let per_rule = |before, after| (after - before) / MANY as f64;
+    let parts = [
+        ("maps", per_rule(before.maps, after.maps), "entries, by /proc/AGENT/fdinfo"),
+        ("slabs", per_rule(before.slabs, after.slabs), "all that the kernel took, by SUnreclaim"),
+    ];
+    for (part, bytes, note) in parts {
+        let name = format!("kernel.{part}.rules10000.per_rule");
+        report.add(Figure::new(&name, bytes, "bytes").note(note));
+    }
 }
 
 fn change(relay: &Relay, generation: u64, yaml: &str) -> Result<Change> {

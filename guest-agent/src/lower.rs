@@ -22,7 +22,7 @@ use policy_model::{Category, Feature, Posture, RuleId, RuleSet, eval::Unsupporte
 
 pub use applets::JudgedApplets;
 pub use flags::unsupported_option;
-pub use identities::{Identity, has_identities, identities_of};
+pub use identities::{Identity, has_identities, identities_of, sorted_identities_of};
 pub use judge::{Judge, JudgedClass};
 pub use places::{Place, Places};
 

@@ -16,7 +16,11 @@ use super::{
     content::{Budget, Hashes, Sha},
     index::{Walk, is_elsewhere},
 };
-use crate::{containers::Mount, lower::Identity, maps::ResidueReason};
+use crate::{
+    containers::{Mount, Root},
+    lower::Identity,
+    maps::ResidueReason,
+};
 
 /// File systems whose files hold no bytes that were written to them, or none that can be executed.
 const NO_DATA: [&str; 17] = [
@@ -65,6 +69,8 @@ struct Search<'a> {
     by_size: BTreeMap<u64, Vec<usize>>,
     known: BTreeSet<Inode>,
     budget: Budget,
+    /// The last directory that a file was not found in, and why it is absent itself, if it is.
+    missed: Option<(String, Option<Errno>)>,
 }
 
 pub(super) fn run(site: &Site, wanted: &[Identity], reports: &Reports) {
@@ -98,6 +104,7 @@ impl<'a> Search<'a> {
             by_size: BTreeMap::new(),
             known: BTreeSet::new(),
             budget: Budget::default(),
+            missed: None,
         }
     }
 
@@ -109,7 +116,18 @@ impl<'a> Search<'a> {
                 (ResidueReason::Unreadable, format!("{MAX_HELD} files are held"));
             return self.report(Report::Short(Shortfall { identity, reason, detail }));
         }
-        match find(&site.root, path, &identity) {
+        let directory = match path.as_str().rsplit_once('/') {
+            None | Some(("", _)) => "/",
+            Some((directory, _)) => directory,
+        };
+        let found = match self.absence_of(directory) {
+            Some(errno) => Err(told(errno)),
+            None => find(&site.root, path, &identity),
+        };
+        if matches!(found, Err((ResidueReason::Absent, _))) {
+            self.miss(&site.root, directory);
+        }
+        match found {
             Ok((file, facts)) => {
                 let file = Arc::new(file);
                 self.known.insert(facts.inode);
@@ -119,6 +137,20 @@ impl<'a> Search<'a> {
             Err((reason, detail)) => {
                 self.report(Report::Short(Shortfall { identity, reason, detail }));
             }
+        }
+    }
+
+    fn absence_of(&self, directory: &str) -> Option<Errno> {
+        self.missed.as_ref().filter(|(known, _)| known == directory)?.1
+    }
+
+    /// Looks once for a directory that lacks a file: names come in order, and those that are to be
+    /// blocked are often of programs whose directory no image has.
+    fn miss(&mut self, root: &Root, directory: &str) {
+        if self.missed.as_ref().is_none_or(|(known, _)| known != directory) {
+            let errno = handle(root, directory.as_bytes(), Reach::Container).err();
+            let absence = errno.filter(|errno| matches!(*errno, Errno::NOENT | Errno::NOTDIR));
+            self.missed = Some((directory.to_owned(), absence));
         }
     }
 
@@ -250,19 +282,12 @@ fn is_served_by_a_process(fs_type: &str) -> bool {
 }
 
 fn find(
-    root: &crate::containers::Root,
+    root: &Root,
     path: &RulePath,
     identity: &Identity,
 ) -> Result<(OwnedFd, Facts), (ResidueReason, String)> {
     let found = handle(root, path.as_str().as_bytes(), Reach::Container);
-    let (file, facts) = found.map_err(|errno| {
-        let reason = match errno {
-            Errno::NOENT | Errno::NOTDIR => ResidueReason::Absent,
-            Errno::LOOP => ResidueReason::Symlink,
-            _ => ResidueReason::Unreadable,
-        };
-        (reason, std::io::Error::from(errno).to_string())
-    })?;
+    let (file, facts) = found.map_err(told)?;
     match facts.kind {
         FileType::Symlink => Err((ResidueReason::Symlink, "a symbolic link".into())),
         FileType::RegularFile => match many_names(identity, &facts) {
@@ -275,6 +300,15 @@ fn find(
         },
         _ => Err((ResidueReason::Unreadable, "no regular file".into())),
     }
+}
+
+fn told(errno: Errno) -> (ResidueReason, String) {
+    let reason = match errno {
+        Errno::NOENT | Errno::NOTDIR => ResidueReason::Absent,
+        Errno::LOOP => ResidueReason::Symlink,
+        _ => ResidueReason::Unreadable,
+    };
+    (reason, std::io::Error::from(errno).to_string())
 }
 
 /// A binary whose applets are told apart may have as many as it likes.

@@ -138,6 +138,17 @@ async fn links_devices_and_empty_files_are_left_alone() {
 }
 
 #[tokio::test]
+async fn a_file_is_found_after_one_that_is_not_and_after_a_directory_that_is_not() {
+    let root = with_copies();
+    let wanted = ["/none/a", "/none/b", "/tmp/a", "/tmp/other", "/usr/bin/apt/a", "/usr/bin/apt"];
+    let findings = root.search(&wanted.map(path)).await;
+    assert_eq!(reasons(&findings), [ResidueReason::Absent; 4]);
+    let short = findings.shortfalls.iter().map(|short| &short.detail[..3]);
+    assert_eq!(short.collect::<Vec<_>>(), ["No ", "No ", "No ", "Not"]);
+    assert_eq!(root.names(&findings, &["tmp/other", "usr/bin/apt"]), ["tmp/other", "usr/bin/apt"]);
+}
+
+#[tokio::test]
 async fn an_inode_with_many_names_is_never_held() {
     let root = with_copies();
     for name in 0..7 {

@@ -60,6 +60,15 @@ pub fn identities_of(rules: &RuleSet) -> HashMap<Identity, Vec<usize>> {
     found
 }
 
+/// Every identity of a rule set once, in order.
+#[must_use]
+pub fn sorted_identities_of(rules: &RuleSet) -> Vec<Identity> {
+    let mut found: Vec<_> = rules.rules().iter().filter_map(identity_of).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// Whether a rule set holds anything by identity.
 #[must_use]
 pub fn has_identities(rules: &RuleSet) -> bool {

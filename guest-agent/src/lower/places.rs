@@ -35,8 +35,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Places<'a> {
     places: Vec<Place>,
-    /// By device and path in its super block.
-    index: HashMap<u32, HashMap<String, usize>>,
+    /// By device, of which there are as many as mounts at most, and path in its super block.
+    index: Vec<(u32, HashMap<String, usize>)>,
     mounts: &'a [Mount],
 }
 
@@ -45,7 +45,7 @@ pub struct Places<'a> {
 impl<'a> Places<'a> {
     /// The roots of all mounts and the paths of all rules, with all directories above them.
     pub(super) fn of(rules: &RuleSet, mounts: &'a [Mount]) -> Result<Self, LowerError> {
-        let mut places = Self { places: Vec::new(), index: HashMap::new(), mounts };
+        let mut places = Self { places: Vec::new(), index: Vec::new(), mounts };
         for mount in mounts {
             let at = places.insert(mount.dev, &mount.root)?;
             places.add_flags(at, if mount.atomic { abi::NODE_ATOMIC } else { 0 });
@@ -76,7 +76,7 @@ impl<'a> Places<'a> {
     pub(super) fn into_named(self) -> impl Iterator<Item = (Place, Vec<String>)> {
         let Self { places, index, mounts } = self;
         let mut paths = vec![String::new(); places.len()];
-        for (path, at) in index.into_values().flatten() {
+        for (path, at) in index.into_iter().flat_map(|(_, by_path)| by_path) {
             if let Some(entry) = paths.get_mut(at) {
                 *entry = path;
             }
@@ -125,7 +125,8 @@ impl<'a> Places<'a> {
     }
 
     fn insert(&mut self, dev: u32, path: &str) -> Result<usize, LowerError> {
-        if let Some(at) = self.index.get(&dev).and_then(|paths| paths.get(path)) {
+        let by_path = self.index.iter().find(|(known, _)| *known == dev);
+        if let Some(at) = by_path.and_then(|(_, by_path)| by_path.get(path)) {
             return Ok(*at);
         }
         let (parent, name) = match path.rsplit_once('/') {
@@ -137,7 +138,10 @@ impl<'a> Places<'a> {
         self.check_room(path, depth)?;
         let at = self.places.len();
         self.places.push(Place { parent, dev, name: name.to_owned(), depth, flags: 0 });
-        self.index.entry(dev).or_default().insert(path.to_owned(), at);
+        match self.index.iter_mut().find(|(known, _)| *known == dev) {
+            Some((_, by_path)) => drop(by_path.insert(path.to_owned(), at)),
+            None => self.index.push((dev, HashMap::from([(path.to_owned(), at)]))),
+        }
         Ok(at)
     }
 

@@ -16,7 +16,7 @@ use crate::{
     apply::{Accepted, Applied, ApplyError},
     containers::{ContainerId, Init},
     identify::{Findings, Site},
-    lower::{has_identities, identities_of},
+    lower::{has_identities, sorted_identities_of},
     reason,
 };
 
@@ -46,9 +46,7 @@ pub(super) fn needs_search(rules: &RuleSet) -> bool {
 
 impl Prepared {
     async fn new(set: Accepted, sites: Sites) -> Self {
-        let mut identities: Vec<_> = identities_of(&set.rules).into_keys().collect();
-        identities.sort_unstable();
-        let identities: Arc<[_]> = identities.into();
+        let identities: Arc<[_]> = sorted_identities_of(&set.rules).into();
         let started = Instant::now();
         let mut searches = JoinSet::new();
         let mut surveys = Surveys::default();

@@ -208,8 +208,7 @@ fn a_rule_below_a_volume_lies_in_the_volumes_super_block() {
     let mounts = [mount(1, "/", "/"), mount(2, "/exports/7", "/data")];
     let rules = set(vec![block_exec(1, "/data/tool", Match::Name)]);
     let plan = lower(&rules, &mounts).unwrap();
-    let kernel = Kernel(&plan);
-    let inside = path("/exports/7/tool");
+    let (kernel, inside) = (Kernel(&plan), path("/exports/7/tool"));
     assert_eq!(kernel.decide(&exec(&inside), 2).verdict, Verdict::Block);
     let hidden = path("/data/tool");
     assert_eq!(kernel.decide(&exec(&hidden), 1).verdict, Verdict::Allow);
@@ -338,8 +337,8 @@ fn what_lies_above_a_block_rule_is_marked() {
 fn the_ways_by_both_names_of_a_place_are_marked() {
     let mounts = [mount(1, "/", "/"), mount(1, "/x/srv", "/mnt")];
     for names in [["/mnt/d/tool", "/x/srv/d/other"], ["/x/srv/d/other", "/mnt/d/tool"]] {
-        let block = |(id, name)| block_exec(id, name, Match::Name);
-        let rules = set((1..).zip(names).map(block).collect());
+        let rules = [(1, names[0]), (2, names[1])];
+        let rules = set(rules.map(|(id, name)| block_exec(id, name, Match::Name)).into());
         let plan = lower(&rules, &mounts).unwrap();
         for above in ["/", "/x", "/x/srv", "/x/srv/d"] {
             assert_eq!(flags_at(&plan, above), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);

@@ -34,22 +34,24 @@ static __always_inline void record_identity(struct file *file)
 
 /* A program that is blocked by identity is stopped as soon as execve opens it: this is where a
  * mount of a layer, an ELF interpreter and a detached tree come by. What is only audited waits for
- * bprm_check_security, so that nothing is reported twice. */
-static __always_inline int open_for_exec(struct scope *s, struct file *file, struct outcome *out)
+ * bprm_check_security, so that nothing is reported twice. Whether that decides, and nothing else. */
+static __always_inline bool is_stopped(struct scope *s, struct file *file, struct outcome *out)
 {
 	/* The layer's file is the one whose mark is sure. */
-	if (s->set->flags & ABI_SET_TAINT && is_tainted(s, file->f_inode))
-		return refuse_by(s, ABI_TAINT, file, ABI_FILE_OPEN);
+	if (s->set->flags & ABI_SET_TAINT && is_tainted(s, file->f_inode)) {
+		deny_by_option(out, ABI_TAINT);
+		return true;
+	}
 	if (!(s->set->flags & ABI_SET_PROCESS) ||
 	    !identity_class(s->set, file->f_inode))
-		return 0;
-	if (judge_exec(s, file, out))
-		return refuse(s, file, ABI_FILE_OPEN, ABI_PROCESS);
+		return false;
+	if (judge_exec(s, file, out)) {
+		give_up(out);
+		return true;
+	}
 	/* A layer's file has no name that a whitelist could know: the posture waits, too. */
-	if (out->verdict != ABI_BLOCK || out->reason != ABI_RULE ||
-	    awaits_arguments(s, file, out))
-		return 0;
-	return conclude(s, out, file, ABI_FILE_OPEN, ABI_PROCESS);
+	return out->verdict == ABI_BLOCK && out->reason == ABI_RULE &&
+	       !awaits_arguments(s, file, out);
 }
 
 #define PROC_SUPER_MAGIC 0x9fa0
@@ -66,76 +68,73 @@ static __always_inline bool is_memory(struct file *file)
 	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && !name[3];
 }
 
-/* A file that is opened for writing: options on what is written. */
-static __noinline int open_for_writing(struct scope *s, struct file *file)
+/* Options on what is written: whether one denies, or could not be asked. */
+static __noinline bool is_kept_from_writing(struct scope *s, struct file *file, struct outcome *out)
 {
 	struct abi_task *label = s->label;
 	struct inode *inode = file->f_inode;
 	const struct abi_set *set = s->set;
-	bool is_copy;
+	bool is_copy, failed;
 
-	if (!label || !set || !inode)
-		return refuse(s, file, ABI_FILE_OPEN, ABI_FILE);
+	if (!label || !set || !inode) {
+		give_up(out);
+		return true;
+	}
 	is_copy = label->copying && is_internal(file);
-	if (is_copy && end_copy(s, inode))
-		return refuse(s, file, ABI_FILE_OPEN, ABI_FILE);
-	if (set->flags & ABI_SET_TAINT && !is_copy && taint(s, inode))
-		return refuse(s, file, ABI_FILE_OPEN, ABI_FILE);
-	if (set->flags & ABI_SET_NO_POKE && is_memory(file))
-		return refuse_by(s, ABI_POKE, file, ABI_FILE_OPEN);
-	return 0;
+	failed = is_copy ? end_copy(s, inode) : set->flags & ABI_SET_TAINT && taint(s, inode);
+	if (failed)
+		give_up(out);
+	else if (set->flags & ABI_SET_NO_POKE && is_memory(file))
+		deny_by_option(out, ABI_POKE);
+	return out->verdict == ABI_BLOCK;
 }
 
-/* A program, its interpreter, or the layer's file behind either: a file rule that names it holds
- * too. Apart from the hook, as is open_file: the guest's own opens do not pay for what is saved and
- * cleared. */
-static __noinline int open_program(struct file *file)
+/* Decides, and returns the category that did. */
+static __always_inline __u8 judge(struct scope *s, struct file *file, struct outcome *out)
 {
-	struct outcome out = {};
-	struct scope s;
-	int scope = enter(&s, any_label());
-	int denied;
+	__u32 opens = ABI_SET_FILE;
 
-	if (scope == OUT_OF_SCOPE)
-		return 0;
-	if (scope == BROKEN_SCOPE)
-		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
-	denied = open_for_exec(&s, file, &out);
-	if (denied)
-		return denied;
-	if (!(s.set->flags & ABI_SET_FILE) || s.label->pending)
-		return 0;
-	if (judge_open(&s, file, &out))
-		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
-	return conclude(&s, &out, file, ABI_FILE_OPEN, ABI_FILE);
+	if (file->f_flags & FMODE_EXEC) {
+		if (is_stopped(s, file, out))
+			return ABI_PROCESS;
+		out->verdict = ABI_NONE;
+		/* A program, its interpreter, or the layer's file behind either: a file rule that names it
+		 * holds too. */
+		if (s->label->pending)
+			return ABI_FILE;
+	} else {
+		/* A copy is made within one call, so it is over when the task opens anything by
+		 * itself. */
+		if (s->label->copying && !is_internal(file))
+			s->label->copying = ABI_NOT_COPYING;
+		if (file->f_mode & FMODE_WRITE && is_kept_from_writing(s, file, out))
+			return out->primitive ? ABI_PROCESS : ABI_FILE;
+		opens |= ABI_SET_DENY_EXEC_READS;
+	}
+	if (s->set->flags & opens && judge_open(s, file, out))
+		give_up(out);
+	return ABI_FILE;
 }
 
-static __noinline int open_file(struct file *file)
+/* Apart from the hook: the guest's own opens do not pay for what is saved and cleared. */
+static __noinline int open_in_container(struct file *file)
 {
+	bool for_exec = file->f_flags & FMODE_EXEC;
 	struct outcome out = {};
 	struct scope s;
-	int scope = enter(&s, own_label());
-	int denied;
+	int scope = enter(&s, for_exec ? any_label() : own_label());
+	__u8 category = ABI_FILE;
 
 	if (scope == OUT_OF_SCOPE) {
-		record_identity(file);
+		if (!for_exec)
+			record_identity(file);
 		return 0;
 	}
 	if (scope == BROKEN_SCOPE)
-		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
-	/* A copy is made within one call, so it is over when the task opens anything by itself. */
-	if (s.label->copying && !is_internal(file))
-		s.label->copying = ABI_NOT_COPYING;
-	if (file->f_mode & FMODE_WRITE) {
-		denied = open_for_writing(&s, file);
-		if (denied)
-			return denied;
-	}
-	if (!(s.set->flags & (ABI_SET_FILE | ABI_SET_DENY_EXEC_READS)))
-		return 0;
-	if (judge_open(&s, file, &out))
-		return refuse(&s, file, ABI_FILE_OPEN, ABI_FILE);
-	return conclude(&s, &out, file, ABI_FILE_OPEN, ABI_FILE);
+		give_up(&out);
+	else
+		category = judge(&s, file, &out);
+	return conclude(&s, &out, file, ABI_FILE_OPEN, category);
 }
 
 SEC("lsm/file_open")
@@ -152,5 +151,5 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	}
 	if (is_settled(current, file))
 		return 0;
-	return file->f_flags & FMODE_EXEC ? open_program(file) : open_file(file);
+	return open_in_container(file);
 }

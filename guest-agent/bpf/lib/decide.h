@@ -56,6 +56,15 @@ static inline void decide_as_blocked(const struct abi_decision *exec, __u8 primi
 	out->primitive = primitive;
 }
 
+/* An option denies, for no rule. */
+static inline void deny_by_option(struct outcome *out, __u8 primitive)
+{
+	out->first = out->second = 0;
+	out->verdict = ABI_BLOCK;
+	out->reason = ABI_HARDENING;
+	out->primitive = primitive;
+}
+
 /* What options look at when code is to be run from a file or memory. */
 struct code {
 	__u32 options; /* ABI_SET_* */

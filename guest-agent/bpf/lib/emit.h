@@ -353,6 +353,16 @@ static __always_inline int refuse_privilege(struct scope *s, __u32 primitive, __
 	return deny_privilege(s, ABI_HARDENING, primitive, hook);
 }
 
+/* What could not be decided is denied. */
+static __always_inline void give_up(struct outcome *out)
+{
+	out->first = out->second = NULL;
+	out->verdict = ABI_BLOCK;
+	out->reason = ABI_FAIL_CLOSED;
+	out->primitive = 0;
+	count(ABI_FAIL_CLOSED_DENIALS);
+}
+
 /* An option refuses this file. */
 static __always_inline int refuse_by(struct scope *s, __u32 primitive, struct file *file,
 				     __u32 hook)

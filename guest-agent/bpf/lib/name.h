@@ -77,29 +77,36 @@ static __noinline int guard_name(struct scope *s, const struct classes *found, _
 	return 0;
 }
 
-/* Decides about one name. */
-static __noinline int change_name(struct scope *s, const struct change *c)
+/* Decides about one name, and returns the category that did. */
+static __always_inline __u32 judge_change(struct scope *s, const struct change *c,
+					  struct outcome *out)
 {
 	struct classes found = {};
-	struct outcome out = {};
 	__u32 flags = 0, subject = 0;
-	__u32 hook = c->hook;
 
-	if (!s->set || !c->name)
-		return -EACCES;
-	if (current_subject(s, &subject) || find_name(s, c->name, &found, &flags))
-		return refuse(s, NULL, hook, ABI_FILE);
-	if (c->guarded) {
-		guard_name(s, &found, flags, subject, &out);
-		if (out.verdict == ABI_BLOCK)
-			return report_change(s, &out, c, hook, ABI_PROCESS);
+	if (!s->set || current_subject(s, &subject) || find_name(s, c->name, &found, &flags)) {
+		give_up(out);
+		return ABI_FILE;
 	}
-	if (!(s->set->flags & ABI_SET_FILE) || c->guards_only)
-		return 0;
-	decide_open(s->set, &found, subject, true, &out);
-	if (out.verdict < ABI_AUDIT)
-		return 0;
-	return report_change(s, &out, c, hook, ABI_FILE);
+	if (c->guarded) {
+		guard_name(s, &found, flags, subject, out);
+		if (out->verdict == ABI_BLOCK)
+			return ABI_PROCESS;
+	}
+	if (s->set->flags & ABI_SET_FILE && !c->guards_only)
+		decide_open(s->set, &found, subject, true, out);
+	return ABI_FILE;
+}
+
+static __noinline int change_name(struct scope *s, const struct change *c)
+{
+	struct outcome out = {};
+	__u32 hook = c->hook, category;
+
+	if (!c->name)
+		return -EACCES;
+	category = judge_change(s, c, &out);
+	return out.verdict < ABI_AUDIT ? 0 : report_change(s, &out, c, hook, category);
 }
 
 /* Whether the current task's changes of names are anybody's business. */
@@ -143,7 +150,7 @@ static __always_inline int change(const struct change *first, const struct chang
 	if (scope == OUT_OF_SCOPE)
 		return 0;
 	if (scope == BROKEN_SCOPE)
-		return refuse(&s, NULL, first->hook, ABI_FILE);
+		s.set = NULL; /* leaves nothing to judge by, which denies */
 	denied = change_name(&s, first);
 	return denied || !second ? denied : change_name(&s, second);
 }

@@ -95,9 +95,8 @@ static __always_inline bool is_version(__u64 dentry)
 		kernel_word((__u64)kernel_memory(struct dentry, dentry)->d_name.name));
 }
 
-static long step_down(__u32 i, void *context)
+static __noinline long step_down(__u32 i, struct walk *w)
 {
-	struct walk *w = context;
 	__u32 component = w->base + i;
 	struct abi_node *node;
 	__u64 dentry;
@@ -137,14 +136,16 @@ static long walk_chunk(__u32 i, void *context)
 		w->at = w->start;
 		bpf_loop(w->depth - w->base, climb_again, w, 0);
 	}
-	bpf_loop(ABI_CHUNK, step_down, w, 0);
-	return w->failed || w->done ? 1 : 0;
+	for (__u32 at = 0; at < ABI_CHUNK; at++)
+		if (step_down(at, w))
+			return 1;
+	return 0;
 }
 
 /*
  * Class of the place of a dentry in a set whose deepest node lies at `depth`; 0 = no rule. Upper
- * half: enum walk_result, and from bit 8 the flags of the place's own node. A global function with numbers for arguments: the verifier looks at it
- * once, not at each of its calls.
+ * half: enum walk_result, and from bit 8 the flags of the place's own node. A global function with
+ * numbers for arguments: the verifier looks at it once, not at each of its calls.
  */
 __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 {

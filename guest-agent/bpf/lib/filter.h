@@ -31,7 +31,8 @@ static __always_inline void add_bit(struct abi_filter *filter, __u32 index)
 }
 
 /* Whether no node has the name of this dentry. False as well if that is not sure: while it is
- * renamed, of a root, of an atomic writer's directory. */
+ * renamed (the kernel turns its sequence in __d_move, fs/dcache.c), of a root, of an atomic writer's
+ * directory. */
 static __noinline bool is_unknown_name(struct dentry *dentry)
 {
 	struct abi_filter *names;

@@ -68,7 +68,8 @@ static __always_inline struct abi_task *own_label(void)
 /* The set of a task that runs the container's own code, and copies nothing up; the label itself is
  * left out. The kernel keeps a map's value of a task at one place of a small cache, and the first map
  * of its kind has the first place: it is read there without the helper's call and locks. False if
- * that is not all there is to it, and the whole has to be asked. */
+ * that is not all there is to it, and the whole has to be asked.
+ * https://github.com/torvalds/linux/blob/v6.12/include/linux/bpf_local_storage.h#L93 */
 static __always_inline bool glance(struct task_struct *task, struct scope *s)
 {
 	struct bpf_local_storage_data *kept = task->bpf_storage->cache[0];

@@ -33,12 +33,25 @@ pub(crate) struct Args {
 enum Suite {
     /// What the product costs a guest, in instructions, time and memory; about ten minutes
     Quick,
+    /// The same without what programs weigh: what rules and levels ask of the engine
+    Engine,
+}
+
+// === impl Suite ===
+
+impl Suite {
+    fn groups(self) -> BTreeSet<Group> {
+        let all = Group::ALL.into_iter();
+        match self {
+            Self::Quick => all.collect(),
+            Self::Engine => all.filter(|group| *group != Group::Size).collect(),
+        }
+    }
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let Args { suite: Suite::Quick, only, kernel, json } = args;
-    let groups: BTreeSet<Group> =
-        if only.is_empty() { Group::ALL.into() } else { only.into_iter().collect() };
+    let Args { suite, only, kernel, json } = args;
+    let groups = if only.is_empty() { suite.groups() } else { only.into_iter().collect() };
     let report = bench::quick(&groups, kernel.into())?;
     figures::print(|colours| report.table(colours))?;
     figures::save(json.as_deref(), &report)?;

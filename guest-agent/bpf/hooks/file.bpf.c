@@ -68,8 +68,9 @@ static __always_inline bool is_memory(struct file *file)
 	return name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && !name[3];
 }
 
-/* Options on what is written: whether one denies, or could not be asked. */
-static __noinline bool is_kept_from_writing(struct scope *s, struct file *file, struct outcome *out)
+/* Options on what is written: whether the open is decided by them. That of a copy is: who asked for
+ * the copy was judged by another hook, and it has the identity of the original from here on. */
+static __noinline bool is_decided_by_writing(struct scope *s, struct file *file, struct outcome *out)
 {
 	struct abi_task *label = s->label;
 	struct inode *inode = file->f_inode;
@@ -86,7 +87,7 @@ static __noinline bool is_kept_from_writing(struct scope *s, struct file *file, 
 		give_up(out);
 	else if (set->flags & ABI_SET_NO_POKE && is_memory(file))
 		deny_by_option(out, ABI_POKE);
-	return out->verdict == ABI_BLOCK;
+	return is_copy || out->verdict == ABI_BLOCK;
 }
 
 /* Decides, and returns the category that did. */
@@ -107,7 +108,7 @@ static __always_inline __u8 judge(struct scope *s, struct file *file, struct out
 		 * itself. */
 		if (s->label->copying && !is_internal(file))
 			s->label->copying = ABI_NOT_COPYING;
-		if (file->f_mode & FMODE_WRITE && is_kept_from_writing(s, file, out))
+		if (file->f_mode & FMODE_WRITE && is_decided_by_writing(s, file, out))
 			return out->primitive ? ABI_PROCESS : ABI_FILE;
 		opens |= ABI_SET_DENY_EXEC_READS;
 	}

@@ -16,9 +16,9 @@
 #define S_IFMT 00170000
 #define S_IFDIR 0040000
 
-/* Tries before it gives up and denies: a rename lasts microseconds, but an emulated processor may
- * be stopped for milliseconds in the middle of one. */
-#define MAX_WALKS (1 << 14)
+/* Tries before it gives up and denies: a rename lasts microseconds, but a virtual processor may be
+ * stopped in the middle of one, for as long as its host has others to run: this is some 100 ms. */
+#define MAX_WALKS (1 << 18)
 
 /* Ticks for which a label holds, as a shift: a minute at 250 a second, four times that or a quarter
  * of it at others. 2^31 renames in that time would be one in 30 ns, under one lock. */

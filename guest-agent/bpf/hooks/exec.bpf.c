@@ -64,7 +64,7 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	if (!label)
 		return 0;
 	label->pending = 0;
-	/* Whose rules are asked is known by the program before this one: the next program decides. */
+	/* What awaits its arguments is judged by exec_arguments, with the subject that executes. */
 	if (!label->unjudged && enter(&s, label) == IN_SCOPE)
 		act_as(&s, bprm);
 	return 0;

@@ -348,6 +348,8 @@ impl Running<'_> {
             // What the guest mounted by itself when it entered the root: it keeps the super block.
             vm.must(&["umount", &format!("{SHARED}/{}/rootfs", self.bundle.id)])?;
             vm.share()?.remove_root(&self.bundle.id)?;
+            // A name is remembered for a second. In Kata no other container gets it again.
+            vm.sh("echo 2 > /proc/sys/vm/drop_caches")?;
         }
         Ok(())
     }

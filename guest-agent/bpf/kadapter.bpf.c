@@ -35,6 +35,7 @@
 #include "lib/name.h"
 #include "lib/guard.h"
 #include "lib/applet.h"
+#include "lib/arguments.h"
 
 #include "hooks/exec.bpf.c"
 #include "hooks/file.bpf.c"

@@ -6,6 +6,7 @@
 //! files to hold by identity. Pure: it opens nothing and knows no map. `maps.rs` writes the plan.
 
 mod applets;
+mod arguments;
 mod classes;
 mod flags;
 mod identities;
@@ -21,6 +22,7 @@ use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RuleSet, eval::UnsupportedRule};
 
 pub use applets::JudgedApplets;
+pub use arguments::{Judged, JudgedArguments};
 pub use flags::unsupported_option;
 pub use identities::{Identity, has_identities, identities_of, sorted_identities_of};
 pub use judge::{Judge, JudgedClass};
@@ -29,6 +31,7 @@ pub use places::{Place, Places};
 use crate::containers::Mount;
 use classes::Classes;
 use flags::flags_of;
+use judge::JudgedAll;
 
 /// Places that one set may have: half of the kernel's map, so that two sets fit.
 pub const MAX_PLACES: usize = 1024 * 1024;
@@ -53,6 +56,8 @@ pub struct Plan<'r> {
     pub places: Vec<PlannedPlace>,
     /// What each class means.
     pub classes: Vec<JudgedClass>,
+    /// What those of these classes mean that rules on arguments speak of.
+    pub arguments: Vec<(u32, JudgedArguments)>,
     /// Classes of executables that are somebody's source, with their subject.
     pub subjects: Vec<(u32, u32)>,
     /// Files to hold by identity, with the rules that say so.
@@ -93,7 +98,7 @@ pub enum LowerError {
         most: usize,
     },
     /// More than the kernel's maps hold.
-    #[error("the rules need {got} {what}; the engine holds {most} for one container")]
+    #[error("the rules need {got} {what}; the engine takes {most} for one container")]
     TooMany {
         /// What there is too much of.
         what: &'static str,
@@ -118,7 +123,7 @@ pub fn lower<'r>(rules: &'r RuleSet, mounts: &[Mount]) -> Result<Plan<'r>, Lower
     });
     let places: Vec<_> = planned.collect();
     let (members, subjects, judge) = classes.finish(rules);
-    let classes = judge.judge_all(&members)?;
+    let JudgedAll { classes, arguments } = judge.judge_all(&members)?;
     Ok(Plan {
         generation: rules.generation.0,
         flags: flags_of(rules) | exactness_of(&places),
@@ -127,6 +132,7 @@ pub fn lower<'r>(rules: &'r RuleSet, mounts: &[Mount]) -> Result<Plan<'r>, Lower
         file_default: default_of(rules, Category::File),
         places,
         classes,
+        arguments,
         subjects,
         identities: identities_of(rules),
         judge,

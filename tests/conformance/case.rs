@@ -113,6 +113,9 @@ pub(crate) enum Expect {
     Eperm,
     #[serde(rename = "denied")]
     Denied,
+    /// Before its first instruction.
+    #[serde(rename = "killed")]
+    Killed,
 }
 
 /// An event that is expected: what is given must be so.

@@ -25,6 +25,9 @@ use crate::{
 /// What a step may take.
 const LIMIT_MS: u64 = 60_000;
 
+/// What runc says of a program that SIGKILL ended.
+const KILLED: Exit = Exit::Exited { status: 128 + 9 };
+
 /// What the driver exits with when a step of a way was denied.
 const DENIED: i32 = 1;
 
@@ -262,6 +265,9 @@ fn written(at: &str, mode: &str, text: &str) -> String {
 fn end_of(run: &Run, output: &Output) -> End {
     if output.success() {
         return End::Ok;
+    }
+    if output.end == KILLED {
+        return End::Killed;
     }
     let message = output.stderr.text();
     let lower = message.to_lowercase();

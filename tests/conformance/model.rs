@@ -25,6 +25,9 @@ use crate::{
 
 const SHELL: &str = "/bin/busybox";
 
+/// What decides by arguments.
+const LATE_HOOK: &str = "bprm_committed_creds";
+
 /// What came of a run of a case.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
@@ -202,7 +205,7 @@ fn take(place: &Place, run: &Run, leg: Leg<'_>) -> Result<Taken> {
             }
         };
         let exe = world.exe(by).cloned();
-        for event in &step.events {
+        for event in &with_arguments(step.events, &run.run) {
             let judgement = match leg {
                 Leg::Reference => judge(&place.rules, exe.as_ref(), event)?,
                 Leg::Programs(decider) => {
@@ -218,12 +221,33 @@ fn take(place: &Place, run: &Run, leg: Leg<'_>) -> Result<Taken> {
             };
             seen.extend(report(&judgement, event, exe.as_ref()));
             if judgement.is_denial() {
-                return Ok(Taken { end: End::of_errno(judgement.errno), seen, after: world });
+                let end = if judgement.late { End::Killed } else { End::of_errno(judgement.errno) };
+                return Ok(Taken { end, seen, after: world });
             }
         }
         world = step.after;
     }
     Ok(Taken { end: End::Ok, seen, after: world })
+}
+
+/// What is executed has the words of the step, a script's interpreter its own before them; the
+/// scripts of cases begin with `#!/bin/busybox sh`.
+fn with_arguments(events: Vec<hook::Event>, words: &[String]) -> Vec<hook::Event> {
+    let mut argv = words.to_vec();
+    let mut with = |event| match event {
+        hook::Event::Exec(file, _) => {
+            let given = argv.clone();
+            let script = text_of(file.path.as_ref());
+            argv = [SHELL.into(), "sh".into(), script].into_iter().chain(argv.drain(1..)).collect();
+            hook::Event::Exec(file, Some(given))
+        }
+        other => other,
+    };
+    events.into_iter().map(&mut with).collect()
+}
+
+fn text_of(path: Option<&RulePath>) -> String {
+    path.map(ToString::to_string).unwrap_or_default()
 }
 
 /// What mv(1) does where a rename is not possible is more than an action.
@@ -240,12 +264,11 @@ fn report(judgement: &Judgement, event: &hook::Event, exe: Option<&RulePath>) ->
         Verdict::Audit => "audit",
         Verdict::Block => "block",
     };
-    let text = |path: Option<&RulePath>| path.map(ToString::to_string).unwrap_or_default();
     Some(Seen {
         verdict: verdict.into(),
-        hook: event.hook().into(),
-        path: text(event.file().and_then(|file| file.path.as_ref())),
-        source: text(exe),
+        hook: if judgement.late { LATE_HOOK } else { event.hook() }.into(),
+        path: text_of(event.file().and_then(|file| file.path.as_ref())),
+        source: text_of(exe),
         reason: judgement.decision.reason.map(|reason| format!("{reason:?}")).unwrap_or_default(),
         primitive: judgement.primitive.map(Primitive::name).map(Into::into),
     })

@@ -13,6 +13,8 @@ pub(crate) enum End {
     Eperm,
     /// Some denial, whose errno is not told.
     Denied,
+    /// A signal ended the program that was to be executed.
+    Killed,
     /// Something else: the case is wrong, or the step impossible on this root.
     Failed(String),
 }
@@ -44,6 +46,7 @@ impl End {
             Expect::Ok => *self == Self::Ok,
             Expect::Eacces => matches!(self, Self::Eacces | Self::Denied),
             Expect::Eperm => matches!(self, Self::Eperm | Self::Denied),
+            Expect::Killed => *self == Self::Killed,
             Expect::Denied => matches!(self, Self::Eacces | Self::Eperm | Self::Denied),
         }
     }
@@ -56,6 +59,7 @@ impl fmt::Display for End {
             Self::Eacces => f.write_str("EACCES"),
             Self::Eperm => f.write_str("EPERM"),
             Self::Denied => f.write_str("denied"),
+            Self::Killed => f.write_str("killed"),
             Self::Failed(why) => write!(f, "failed: {why}"),
         }
     }

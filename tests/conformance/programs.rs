@@ -7,7 +7,7 @@
 
 use policy_model::{
     Access, Category, NameGuard, Options, Primitive, Reason, RulePath, RuleSet,
-    eval::{Judgement, UnsupportedRule, judge},
+    eval::{Judgement, UnsupportedRule, is_put_off, judge, was_judged},
     hook::{Event, File, Map},
 };
 
@@ -63,29 +63,26 @@ fn rule_facts(
     exe: Option<&RulePath>,
     event: &Event,
 ) -> Result<Vec<Facts>, Trouble> {
-    let of = |category, file: &File| {
+    let with = |category, file: &File, argv: Option<&[String]>| {
         let path = file.path.as_ref();
         Facts::of(
             rules,
-            &Access {
-                category,
-                path,
-                identities: &file.identities,
-                contents: &[],
-                argv: None,
-                exe,
-            },
+            &Access { category, path, identities: &file.identities, contents: &[], argv, exe },
         )
     };
+    let of = |category, file: &File| with(category, file, None);
     Ok(match event {
-        Event::Exec(file) => vec![of(Category::Process, file)?],
+        // lib/arguments.h: where they count, they are known by then.
+        Event::Exec(file, argv) => vec![with(Category::Process, file, argv.as_deref())?],
         Event::Open(file, open) => {
             let by_file = of(Category::File, file)?;
             // lib/object.h: no posture for what an exec opens and what the kernel keeps to itself.
             let lifted = open.exec || file.internal;
             let by_file = if lifted { by_file.without_posture() } else { by_file };
-            if open.exec { vec![Facts::held(rules, exe, file)?, by_file] } else { vec![by_file] }
+            let held = open.exec && !is_put_off(rules, file);
+            if held { vec![Facts::held(rules, exe, file)?, by_file] } else { vec![by_file] }
         }
+        Event::Map(Map { file: Some(file), .. }) if was_judged(rules, file) => Vec::new(),
         Event::Map(Map { file: Some(file), .. }) => vec![Facts::held(rules, exe, file)?],
         Event::Rename { old, new, .. } | Event::Link { old, new } => {
             vec![of(Category::File, old)?, of(Category::File, new)?]
@@ -111,7 +108,7 @@ fn option_facts(
     };
     let guarded = |file: &File| Ok::<_, Trouble>([named(file)?, held(Primitive::NameGuard, file)?]);
     Ok(match event {
-        Event::Exec(file) => {
+        Event::Exec(file, _) => {
             let (file, options) = (Some(file.clone()), rules.options);
             vec![Facts::Exec(Code { options, file, writable: false, modified: false })]
         }
@@ -128,7 +125,9 @@ fn option_facts(
                 modified: map.private && map.protect && map.modified,
             })]
         }
-        Event::Open(file, open) if deny_reads_of_exec_blocked && !open.exec => {
+        Event::Open(file, open)
+            if deny_reads_of_exec_blocked && !open.exec && !was_judged(rules, file) =>
+        {
             vec![held(Primitive::ExecRead, file)?]
         }
         Event::Rename { old, new, .. } if name_guard != NameGuard::None => {

@@ -8,6 +8,7 @@
 mod actions;
 mod agent;
 mod applet;
+mod arguments;
 mod bad_input;
 mod bypass;
 mod containers;

@@ -5,6 +5,7 @@ SEC("lsm/bprm_check_security")
 int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 {
 	struct outcome out = {};
+	struct classes found = {};
 	struct code code = {};
 	struct scope s;
 	int scope, denied;
@@ -26,16 +27,20 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 		return 0;
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-	s.label->unjudged = 0;
+	/* Not yet a script's interpreter: what another exec has put off is over. */
+	if (bprm->interp == bprm->filename)
+		s.label->unjudged = 0;
 	if (s.set->flags & ABI_SET_PROCESS) {
-		if (judge_exec(&s, bprm->file, &out))
+		if (judge_exec(&s, bprm->file, &found, &out))
 			return refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-		s.label->unjudged = awaits_arguments(&s, bprm->file, &out);
-		if (!s.label->unjudged) {
+		if (!awaits_arguments(s.set, &found, out.verdict))
 			denied = conclude(&s, &out, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
-			if (denied)
-				return denied;
-		}
+		else if (put_off(&s, &found, bprm->argc))
+			denied = refuse(&s, bprm->file, ABI_BPRM_CHECK_SECURITY, ABI_PROCESS);
+		else
+			denied = 0;
+		if (denied)
+			return denied;
 	}
 	if (!(s.set->flags & ABI_SET_CODE))
 		return 0;
@@ -64,25 +69,32 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	if (!label)
 		return 0;
 	label->pending = 0;
-	/* What awaits its arguments is judged by exec_arguments, with the subject that executes. */
-	if (!label->unjudged && enter(&s, label) == IN_SCOPE)
+	if (enter(&s, label) == IN_SCOPE)
 		act_as(&s, bprm);
 	return 0;
 }
 
-/* Of the same hook, and attached after the other when a set first has rules on arguments. */
+/* Of the same hook, and attached beside the other when a set first has rules on arguments: either may
+ * come first. */
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(exec_arguments, struct linux_binprm *bprm)
 {
 	struct abi_task *label = is_unlabelled() ? NULL : any_label();
 	struct scope s;
+	__u32 awaited;
 
-	if (!label || !label->unjudged)
+	if (!label)
 		return 0;
+	awaited = label->unjudged;
 	label->unjudged = 0;
+	label->judged = 0;
+	if (!awaited)
+		return 0;
 	if (enter(&s, label) != IN_SCOPE)
 		s.set = NULL; /* leaves nothing to judge by, which denies */
-	if (!decide_by_arguments(&s, bprm) && s.set)
-		act_as(&s, bprm);
+	for (int at = 0; at < ABI_MAX_UNJUDGED; at++)
+		if (at < awaited && decide_late(&s, &label->files[at], bprm))
+			return 0;
+	label->judged = awaited;
 	return 0;
 }

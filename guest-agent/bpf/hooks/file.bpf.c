@@ -32,26 +32,46 @@ static __always_inline void record_identity(struct file *file)
 		record(file, probe);
 }
 
+/* Whether this exec is decided later. The file behind an overlay's is only then, if that was for the
+ * same: else another overlay shows it, of which later hooks know nothing. */
+static __always_inline bool is_put_off(struct scope *s, struct file *file,
+				       const struct classes *found, const struct outcome *out)
+{
+	bool awaits = awaits_arguments(s->set, found, out->verdict);
+
+	if (is_internal(file))
+		return awaits && s->label->opening == found->inode;
+	s->label->opening = awaits ? found->inode : 0;
+	return awaits;
+}
+
 /* A program that is blocked by identity is stopped as soon as execve opens it: this is where a
  * mount of a layer, an ELF interpreter and a detached tree come by. What is only audited waits for
  * bprm_check_security, so that nothing is reported twice. Whether that decides, and nothing else. */
 static __always_inline bool is_stopped(struct scope *s, struct file *file, struct outcome *out)
 {
+	struct classes found = {};
+
 	/* The layer's file is the one whose mark is sure. */
 	if (s->set->flags & ABI_SET_TAINT && is_tainted(s, file->f_inode)) {
 		deny_by_option(out, ABI_TAINT);
 		return true;
 	}
-	if (!(s->set->flags & ABI_SET_PROCESS) ||
-	    !identity_class(s->set, file->f_inode))
+	if (!(s->set->flags & ABI_SET_PROCESS))
 		return false;
-	if (judge_exec(s, file, out)) {
+	if (!identity_class(s->set, file->f_inode)) {
+		if (s->set->flags & ABI_SET_ARGUMENTS && !is_internal(file))
+			s->label->opening = 0;
+		return false;
+	}
+	if (judge_exec(s, file, &found, out)) {
 		give_up(out);
 		return true;
 	}
+	if (s->set->flags & ABI_SET_ARGUMENTS && is_put_off(s, file, &found, out))
+		return false;
 	/* A layer's file has no name that a whitelist could know: the posture waits, too. */
-	return out->verdict == ABI_BLOCK && out->reason == ABI_RULE &&
-	       !awaits_arguments(s, file, out);
+	return out->verdict == ABI_BLOCK && out->reason == ABI_RULE;
 }
 
 #define PROC_SUPER_MAGIC 0x9fa0

@@ -18,7 +18,7 @@ static __always_inline int map_program(struct scope *s, struct file *file, __u32
 	if (!inode || !(s->set->flags & ABI_SET_PROCESS))
 		return 0;
 	class_id = identity_class(s->set, inode);
-	if (!class_id)
+	if (!class_id || was_judged(s, class_id))
 		return 0;
 	if (current_subject(s, &subject))
 		return refuse(s, NULL, hook, ABI_PROCESS);

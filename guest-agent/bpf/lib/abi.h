@@ -134,8 +134,21 @@ enum abi_hook {
 #define ABI_NODE_NAMES_ONLY (1u << 1)  /* of one that knows its objects by their names alone, here or below */
 #define ABI_NODE_ATOMIC (1u << 2)      /* an atomic writer replaces what is in it, see walk.h */
 
+/* Files of one exec that are decided by arguments: a script, and what interprets it. */
+#define ABI_MAX_UNJUDGED 2
+
 /* Value of `cgroups` for a cgroup whose tasks the guard lets pass. */
 #define ABI_SLOT_EXEMPT 0xffffffffu
+
+/* A file of an exec that is decided when its arguments can be read: what was found when it was looked
+ * at, for a script is out of sight by then. */
+struct abi_unjudged {
+	__u32 set;
+	__u32 name_class;
+	__u32 inode_class;
+	__u32 subject;
+	__u32 argc; /* at that time: later ones are its interpreter's */
+};
 
 /* Label of a task. */
 struct abi_task {
@@ -149,7 +162,12 @@ struct abi_task {
 	__u32 copying; /* abi_copying */
 	__u32 copy_set;
 	__u32 copy_class;
-	__u32 unjudged; /* the exec under way is decided when its arguments can be read */
+	__u32 unjudged; /* how many of `files` the exec under way awaits */
+	/* Class of the file that execve opens, if that exec is to be put off: a layer's file behind it is
+	 * of the same one. */
+	__u32 opening;
+	__u32 judged; /* how many of them the last exec was decided on, and permitted */
+	struct abi_unjudged files[ABI_MAX_UNJUDGED];
 };
 
 enum abi_copying { ABI_NOT_COPYING = 0, ABI_COPYING_CLEAN = 1, ABI_COPYING_TAINTED = 2 };
@@ -216,6 +234,15 @@ struct abi_decision {
 #define ABI_APPLET_ANY 0u
 /* `ino` of it: some applet may be permitted although the binary by itself is denied. */
 #define ABI_APPLET_MAY_PERMIT 1u
+/* Of a class (`generation`) that rules on arguments speak of: `ino` is the keyed hash of an argument,
+ * the value a bit for each list of a rule that has it. */
+#define ABI_DEV_ARGUMENT 0xfffffffdu
+/* And: `ino` is a set of lists that have all arguments, the value the class of what is executed so. */
+#define ABI_DEV_LISTS 0xfffffffcu
+/* `ino` of it: the value is the set of all lists. */
+#define ABI_LISTS_ALL 0u
+/* Devices from here on are no inode's. */
+#define ABI_DEV_INODELESS 0xfffffffcu
 
 /* Key of `inodes`: an object held by identity. */
 struct abi_inode_key {
@@ -340,7 +367,8 @@ struct abi_sighting {
 	__u8 category;
 };
 
-_Static_assert(sizeof(struct abi_task) == 36, "abi_task");
+_Static_assert(sizeof(struct abi_unjudged) == 20, "abi_unjudged");
+_Static_assert(sizeof(struct abi_task) == 84, "abi_task");
 _Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
 _Static_assert(sizeof(struct abi_set) == 56, "abi_set");
 _Static_assert(sizeof(struct abi_node) == 20, "abi_node");

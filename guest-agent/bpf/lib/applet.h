@@ -7,8 +7,6 @@
 #ifndef KADAPTER_APPLET_H
 #define KADAPTER_APPLET_H
 
-#define SIGKILL 9
-
 /* Bytes that are read at once, with a NUL: a base name fits, or is no applet's. */
 #define APPLET_BYTES 64
 /* Chunks of an argument in which its base name is looked for: PATH_MAX. */
@@ -34,25 +32,11 @@ struct invoked {
 	};
 };
 
-/* Class of a binary that is asked for something; 0 = of itself. See abi.h. */
-static __noinline __u32 variant_of(__u32 set, __u32 class_id, __u64 invoked)
-{
-	struct abi_inode_key key = {
-		.set = set,
-		.dev = ABI_DEV_APPLET,
-		.ino = invoked,
-		.generation = class_id,
-	};
-	__u32 *variant = bpf_map_lookup_elem(&inodes, &key);
-
-	return variant ? *variant : 0;
-}
-
 /* Finds the end of an argument, and what is behind its last slash. */
 static long scan_chunk(__u32 i, void *context)
 {
 	struct invoked *v = context;
-	long len = bpf_probe_read_user_str(v->chunk, sizeof(v->chunk), (void *)v->at);
+	long len = read_user_text(v->chunk, sizeof(v->chunk), v->at);
 
 	if (len < 1 || len > APPLET_BYTES)
 		return 1;
@@ -128,7 +112,7 @@ static __always_inline long read_name(__u64 *name, __u64 address)
 	long len;
 
 	__builtin_memset(name, 0, APPLET_BYTES);
-	len = bpf_probe_read_user_str(name, APPLET_BYTES, (void *)address);
+	len = read_user_text(name, APPLET_BYTES, address);
 	return len < 1 || len >= APPLET_BYTES ? -1 : len - 1;
 }
 
@@ -159,20 +143,21 @@ static long next_argument(__u32 i, void *context)
 		return 1;
 	if (is_own_name(v->name))
 		return 0;
-	v->variant = variant_of(v->set, v->class_id, hash_name(v->key, v->name, len));
+	v->variant = said_of(v->set, v->class_id, ABI_DEV_APPLET, hash_name(v->key, v->name, len));
 	v->what = INVOKED_APPLET;
 	return 1;
 }
 
-/* Class of the binary of this class, as it is asked for by the arguments at an address. */
+/* Class of the binary of this class, as it is asked for by the arguments at an address. With more of
+ * them than it had itself, it is a script, and no applet. */
 static __noinline __u32 class_of_invocation(const struct abi_set *set, __u32 class_id,
-					    __u64 arguments, __u32 argc)
+					    __u64 arguments, __u32 argc, __u32 own_argc)
 {
-	__u32 any = variant_of(set->id, class_id, ABI_APPLET_ANY), zero = 0;
+	__u32 any = said_of(set->id, class_id, ABI_DEV_APPLET, ABI_APPLET_ANY), zero = 0;
 	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
 	struct invoked v = {};
 
-	if (!any || !own)
+	if (!any || !own || argc != own_argc)
 		return any ? any : class_id;
 	v.at = arguments;
 	v.set = set->id;
@@ -184,56 +169,6 @@ static __noinline __u32 class_of_invocation(const struct abi_set *set, __u32 cla
 	if (v.what == INVOKED_UNKNOWN)
 		return any;
 	return v.what == INVOKED_APPLET && v.variant ? v.variant : class_id;
-}
-
-/* Whether an exec is decided when its arguments can be read, and not before: unless they cannot
- * change that it is denied. */
-static __always_inline bool awaits_arguments(struct scope *s, struct file *file,
-					     const struct outcome *out)
-{
-	__u32 class_id;
-
-	if (!(s->set->flags & ABI_SET_ARGUMENTS))
-		return false;
-	class_id = identity_class(s->set, file->f_inode);
-	if (!class_id || !variant_of(s->set->id, class_id, ABI_APPLET_ANY))
-		return false;
-	return out->verdict != ABI_BLOCK ||
-	       variant_of(s->set->id, class_id, ABI_APPLET_MAY_PERMIT);
-}
-
-/* Decides an exec with its arguments. Returns 0, or -1 if it could not be decided. */
-static __always_inline int judge_invocation(struct scope *s, struct linux_binprm *bprm,
-				       struct outcome *out)
-{
-	struct file *file = bprm->file;
-	struct classes found = {};
-	struct abi_set *set = s->set;
-	__u32 subject = 0;
-
-	if (!set || current_subject(s, &subject) || classify(s, file, &found))
-		return -1;
-	found.inode = class_of_invocation(set, found.inode, bprm->p, bprm->argc);
-	decide(find_decision(set, found.name, subject, ABI_PROCESS),
-	       find_decision(set, found.inode, subject, ABI_PROCESS),
-	       unmatched_verdict(set, ABI_PROCESS), out);
-	return 0;
-}
-
-/* The program was put in place already: it is killed before its first instruction. Part of the hook,
- * for a walk leaves no room for a call between. */
-static __always_inline int decide_by_arguments(struct scope *s, struct linux_binprm *bprm)
-{
-	struct outcome out = {};
-	int denied;
-
-	if (judge_invocation(s, bprm, &out))
-		denied = refuse(s, bprm->file, ABI_BPRM_COMMITTED_CREDS, ABI_PROCESS);
-	else
-		denied = conclude(s, &out, bprm->file, ABI_BPRM_COMMITTED_CREDS, ABI_PROCESS);
-	if (denied && bpf_send_signal(SIGKILL))
-		count(ABI_FAIL_CLOSED_DENIALS);
-	return denied;
 }
 
 #endif

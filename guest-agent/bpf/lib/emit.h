@@ -12,6 +12,10 @@ struct report {
 	const struct path *dir; /* else: the directory of `name`, or the object if there is no name */
 	struct dentry *name;
 	bool paths;	   /* bpf_d_path may be called in this hook (kernel: sleepable_lsm_hooks) */
+	/* Of an exec whose program is in place: its name if that is not the file's, and its arguments. */
+	__u64 called;
+	__u64 arguments;
+	__u32 argc;
 	__u8 hook;
 	__u8 category;
 	__u16 errno_value;
@@ -48,6 +52,46 @@ static __always_inline void emit_arguments(struct abi_event *e, struct task_stru
 	/* Memory of the caller: shown, never decided on. */
 	if (!bpf_probe_read_user(e->argv, len & (ABI_ARGV_BYTES - 1), (void *)start))
 		e->argv_len = len;
+}
+
+/* Of one argument, with a NUL. */
+#define MAX_SHOWN_ARGUMENT 128
+
+/* Arguments of a program that is in place, but has not begun. */
+struct shown_arguments {
+	struct abi_event *event;
+	__u64 at;
+	__u32 len;
+	__u32 shown;
+};
+
+static long show_argument(__u32 i, void *context)
+{
+	struct shown_arguments *w = context;
+	__u32 end = w->len;
+	long len;
+
+	if (end > ABI_ARGV_BYTES - MAX_SHOWN_ARGUMENT)
+		return 1;
+	len = read_user_text(&w->event->argv[end], MAX_SHOWN_ARGUMENT, w->at);
+	if (len < 1)
+		return 1;
+	w->len = end + len;
+	if (len == MAX_SHOWN_ARGUMENT) /* the rest of it is somewhere */
+		return 1;
+	w->at += len;
+	w->shown = i + 1;
+	return 0;
+}
+
+static __noinline int show_arguments(struct abi_event *e, __u64 arguments, __u32 argc)
+{
+	struct shown_arguments w = { .event = e, .at = arguments };
+
+	bpf_loop(argc, show_argument, &w, 0);
+	e->argv_len = w.len;
+	e->truncated |= w.shown != argc;
+	return 0;
 }
 
 /* Number of a process in its own pid namespace, the last of `numbers`. */
@@ -278,6 +322,8 @@ static __always_inline void emit_event(const struct report *r)
 	emit_rules(e, r->outcome->first);
 	emit_rules(e, r->outcome->second);
 	emit_task(e);
+	if (r->arguments)
+		show_arguments(e, r->arguments, r->argc);
 	e->exe[0] = e->parent_exe[0] = e->cwd[0] = e->path[0] = 0;
 	if (r->paths)
 		emit_paths(e, r->file);
@@ -285,6 +331,8 @@ static __always_inline void emit_event(const struct report *r)
 		e->truncated |= emit_name(e, r->dir, r->name) != 0;
 	else if (r->name)
 		e->truncated |= show_name(e, r->name) != 0;
+	else if (r->called)
+		bpf_probe_read_kernel_str(e->path, sizeof(e->path), (void *)r->called);
 	bpf_ringbuf_submit(e, 0);
 }
 

@@ -107,4 +107,18 @@ static __noinline __u32 identity_class(const struct abi_set *set, struct inode *
 	return class_id ? *class_id : 0;
 }
 
+/* What is said of a class at a device that no inode is of; 0 = nothing. */
+static __noinline __u32 said_of(__u32 set, __u32 class_id, __u32 dev, __u64 what)
+{
+	struct abi_inode_key key = {
+		.set = set,
+		.dev = dev,
+		.ino = what,
+		.generation = class_id,
+	};
+	__u32 *said = class_id ? bpf_map_lookup_elem(&inodes, &key) : NULL;
+
+	return said ? *said : 0;
+}
+
 #endif

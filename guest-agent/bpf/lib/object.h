@@ -22,16 +22,16 @@ static __always_inline bool is_internal(struct file *file)
 }
 
 /* Decides an exec by name and identity. Returns 0, or -1 if it could not be decided. */
-static __always_inline int judge_exec(struct scope *s, struct file *file, struct outcome *out)
+static __always_inline int judge_exec(struct scope *s, struct file *file, struct classes *found,
+				      struct outcome *out)
 {
-	struct classes found = {};
 	struct abi_set *set = s->set;
 	__u32 subject = 0;
 
-	if (!set || current_subject(s, &subject) || classify(s, file, &found))
+	if (!set || current_subject(s, &subject) || classify(s, file, found))
 		return -1;
-	decide(find_decision(set, found.name, subject, ABI_PROCESS),
-	       find_decision(set, found.inode, subject, ABI_PROCESS),
+	decide(find_decision(set, found->name, subject, ABI_PROCESS),
+	       find_decision(set, found->inode, subject, ABI_PROCESS),
 	       unmatched_verdict(set, ABI_PROCESS), out);
 	return 0;
 }
@@ -46,7 +46,8 @@ static __always_inline int judge_open(struct scope *s, struct file *file, struct
 
 	if (!set || current_subject(s, &subject) || classify(s, file, &found))
 		return -1;
-	decide_open(set, &found, subject, for_exec, out);
+	/* What a script's interpreter reads was judged with its arguments. */
+	decide_open(set, &found, subject, for_exec || was_judged(s, found.inode), out);
 	/* An exec is the process category's business; a file rule that names the program still holds. */
 	if (out->reason == ABI_POSTURE && out->verdict > ABI_ALLOW && (for_exec || is_internal(file)))
 		out->verdict = ABI_ALLOW;

@@ -58,10 +58,11 @@ static __always_inline bool is_nobodys(const struct abi_set *set, struct dentry 
 #define ABI_SET_OPENS                                                                              \
 	(ABI_SET_FILE | ABI_SET_TAINT | ABI_SET_NO_POKE | ABI_SET_DENY_EXEC_READS)
 
-/* An open of these classes: what file rules say, and whether what may not be executed may be read.
+/* An open of these classes: what file rules say, and whether what may not be executed may be read;
+ * what is executed may.
  * Apart, for the sake of its callers' stacks. */
 static __noinline int decide_open(const struct abi_set *set, const struct classes *found,
-				  __u32 subject, bool for_exec, struct outcome *out)
+				  __u32 subject, bool executed, struct outcome *out)
 {
 	out->verdict = ABI_NONE;
 	out->reason = 0;
@@ -71,7 +72,7 @@ static __noinline int decide_open(const struct abi_set *set, const struct classe
 		decide(find_decision(set, found->name, subject, ABI_FILE),
 		       find_decision(set, found->inode, subject, ABI_FILE),
 		       unmatched_verdict(set, ABI_FILE), out);
-	if (set->flags & ABI_SET_DENY_EXEC_READS && !for_exec && out->verdict != ABI_BLOCK)
+	if (set->flags & ABI_SET_DENY_EXEC_READS && !executed && out->verdict != ABI_BLOCK)
 		decide_as_blocked(find_decision(set, found->inode, subject, ABI_PROCESS),
 				  ABI_EXEC_READ, out);
 	return 0;

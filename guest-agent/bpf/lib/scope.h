@@ -137,4 +137,18 @@ static __always_inline int current_subject(struct scope *s, __u32 *subject)
 	return 0;
 }
 
+/* Whether the task executes what is held for this class, and its arguments permitted that. */
+static __always_inline bool was_judged(const struct scope *s, __u32 class_id)
+{
+	const struct abi_task *label = s->label;
+
+	if (!label || !class_id)
+		return false;
+	for (int at = 0; at < ABI_MAX_UNJUDGED; at++)
+		if (at < label->judged && label->files[at].set == s->set->id &&
+		    label->files[at].inode_class == class_id)
+			return true;
+	return false;
+}
+
 #endif

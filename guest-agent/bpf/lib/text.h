@@ -25,4 +25,14 @@ static __always_inline bool starts_as_version(__u64 word)
 	return (word & 0xffff) == 0x2e2e;
 }
 
+/* A text of the process with its NUL, as far as there is room. Returns its length, or less than 1. The
+ * helper has no length for an empty one.
+ * https://github.com/torvalds/linux/blob/v6.12/mm/maccess.c#L174 */
+static __always_inline long read_user_text(void *to, __u32 size, __u64 address)
+{
+	long len = bpf_probe_read_user_str(to, size, (void *)address);
+
+	return len ? len : 1;
+}
+
 #endif

@@ -118,6 +118,7 @@ struct file {
 struct linux_binprm {
 	struct file *file;
 	const char *filename;
+	const char *interp;
 	unsigned long p;
 	int argc;
 };

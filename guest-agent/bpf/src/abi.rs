@@ -96,6 +96,12 @@ pub const DEV_NONE: u32 = u32::MAX;
 pub const DEV_APPLET: u32 = u32::MAX - 1;
 pub const APPLET_ANY: u64 = 0;
 pub const APPLET_MAY_PERMIT: u64 = 1;
+pub const DEV_ARGUMENT: u32 = u32::MAX - 2;
+pub const DEV_LISTS: u32 = u32::MAX - 3;
+pub const LISTS_ALL: u64 = 0;
+pub const DEV_INODELESS: u32 = DEV_LISTS;
+
+pub const MAX_UNJUDGED: usize = 2;
 
 pub const SLOT_EXEMPT: u32 = u32::MAX;
 
@@ -109,6 +115,16 @@ pub const NEW_RULE: u8 = 2;
 
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unjudged {
+    pub set: u32,
+    pub name_class: u32,
+    pub inode_class: u32,
+    pub subject: u32,
+    pub argc: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Task {
     pub slot: u32,
     pub container: u32,
@@ -119,6 +135,9 @@ pub struct Task {
     pub copy_set: u32,
     pub copy_class: u32,
     pub unjudged: u32,
+    pub opening: u32,
+    pub judged: u32,
+    pub files: [Unjudged; MAX_UNJUDGED],
 }
 
 #[repr(C)]

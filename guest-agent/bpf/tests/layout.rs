@@ -42,7 +42,11 @@ macro_rules! layouts {
 }
 
 layouts! {
-    Task = "abi_task" { slot, container, subject, subject_set, pending, copying, copy_set, copy_class, unjudged }
+    Unjudged = "abi_unjudged" { set, name_class, inode_class, subject, argc }
+    Task = "abi_task" {
+        slot, container, subject, subject_set, pending, copying, copy_set, copy_class, unjudged,
+        opening, judged, files,
+    }
     Slot = "abi_slot" { container, set }
     Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad, shares }
     Filter = "abi_filter" { words }

@@ -61,6 +61,7 @@ pub fn convert(record: &[u8], view: &View, clock: BootClock) -> Result<Event, In
     let container = view.by_number(record.container).filter(|_| record.container != 0);
     let unknown = |field, value| InvalidRecord::Unknown { field, value };
     let hook = abi::HOOKS.get(usize::from(record.hook)).filter(|name| !name.is_empty());
+    let is_late = hook.is_some_and(|name| *name == "bprm_committed_creds");
     let rules = record.rules.iter().take(usize::from(record.rules_len));
     let rules: Vec<_> = rules.copied().map(RuleId).collect();
     let argv = record.argv.get(..usize::from(record.argv_len)).unwrap_or(&record.argv);
@@ -85,7 +86,11 @@ pub fn convert(record: &[u8], view: &View, clock: BootClock) -> Result<Event, In
         comm: text(&record.comm),
         exe: text(&record.exe),
         parent_exe: text(&record.parent_exe),
-        path: text(&record.path),
+        path: if is_late {
+            called(&text(&record.path), &text(&record.cwd))
+        } else {
+            text(&record.path)
+        },
         argv: arguments(argv),
         cwd: text(&record.cwd),
         tty: text(&record.tty),
@@ -103,6 +108,15 @@ fn read(record: &[u8]) -> Result<abi::Event, InvalidRecord> {
     // valid, and the read asks for no alignment.
     let event = unsafe { record.as_ptr().cast::<abi::Event>().read_unaligned() };
     Ok(event)
+}
+
+/// A script that is decided by its arguments is shown as it was called, from where it was called.
+fn called(path: &str, cwd: &str) -> String {
+    if path.is_empty() || path.starts_with('/') {
+        return path.to_owned();
+    }
+    let name = path.strip_prefix("./").unwrap_or(path);
+    format!("{}/{name}", cwd.trim_end_matches('/'))
 }
 
 fn verdict(value: u8) -> Option<Verdict> {

@@ -259,3 +259,20 @@ fn primitives_have_the_numbers_of_the_header() {
         assert_eq!(record.convert(&View::default()).unwrap().primitive, Some(*primitive));
     }
 }
+
+#[test]
+fn a_script_that_was_called_by_a_relative_name_is_shown_with_the_directory() {
+    let shown = |hook: &[u8], path: &[u8]| {
+        let record = Record::new()
+            .with(offset_of!(abi::Event, hook), hook)
+            .with(offset_of!(abi::Event, cwd), b"/srv\0")
+            .with(offset_of!(abi::Event, path), path);
+        record.convert(&View::default()).unwrap().path
+    };
+    let late = abi::HOOKS.iter().position(|name| *name == "bprm_committed_creds").unwrap();
+    let late = [u8::try_from(late).unwrap()];
+    assert_eq!(shown(&late, b"./tool\0"), "/srv/tool");
+    assert_eq!(shown(&late, b"bin/tool\0"), "/srv/bin/tool");
+    assert_eq!(shown(&late, b"/opt/tool\0"), "/opt/tool");
+    assert_eq!(shown(&[1], b"pipe:[7]\0"), "pipe:[7]");
+}

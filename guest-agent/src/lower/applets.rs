@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy_model::{Action, Object, Rule};
 
-use super::judge::{Judge, JudgedClass};
+use super::{arguments::Judged, judge::Judge};
 
 /// Decisions on a binary by what its arguments ask for. What asks for none of these applets is the
 /// binary by itself, see [`Judge::judge`].
 #[derive(Clone, Debug)]
 pub struct JudgedApplets {
     /// Of each applet that a rule names.
-    pub by_name: BTreeMap<String, JudgedClass>,
+    pub by_name: BTreeMap<String, Judged>,
     /// If it cannot be told what is asked for.
-    pub any: JudgedClass,
+    pub any: Judged,
     /// Some applet may be permitted where the binary by itself is denied.
     pub may_permit: bool,
 }
@@ -43,12 +43,8 @@ impl Judge<'_> {
     }
 
     /// Rules on applets count if they are asked for.
-    fn judge_asked(
-        &self,
-        rules: &[usize],
-        asks: impl Fn(&[String], Action) -> bool,
-    ) -> JudgedClass {
-        self.judge_those(rules, |rule| {
+    fn judge_asked(&self, rules: &[usize], asks: impl Fn(&[String], Action) -> bool) -> Judged {
+        self.judge_listed(rules, |rule| {
             of_applets(rule).is_none_or(|(rule, names)| asks(names, rule.action))
         })
     }

@@ -18,7 +18,10 @@ pub fn unsupported_option(rules: &RuleSet) -> Option<Feature> {
 pub(super) fn flags_of(rules: &RuleSet) -> u32 {
     let any = |category| rules.rules().iter().any(|rule| rule.category == category);
     let sourced = rules.rules().iter().any(|rule| !rule.sources.is_empty());
-    let asked = rules.rules().iter().any(|rule| matches!(rule.object, Object::Applet { .. }));
+    let asked = rules
+        .rules()
+        .iter()
+        .any(|rule| !rule.allowed_args.is_empty() || matches!(rule.object, Object::Applet { .. }));
     let blocks = rules.rules().iter().any(|rule| rule.action == Action::Block);
     chosen(&[
         (any(Category::Process), abi::SET_PROCESS),

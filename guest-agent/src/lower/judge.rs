@@ -12,6 +12,7 @@ use policy_model::{Category, Rank, Rule, RuleSet, Source, Verdict, eval};
 use super::{
     LowerError, MAX_DECISIONS,
     applets::of_applets,
+    arguments::{Judged, JudgedArguments, MAX_LISTS},
     classes::{Member, Members},
 };
 
@@ -20,6 +21,13 @@ use super::{
 pub struct JudgedClass {
     /// (category, subject, decision); subject 0 = everybody else.
     pub decisions: Vec<(u32, u32, abi::Decision)>,
+}
+
+/// Decisions on all classes of a plan.
+#[derive(Debug, Default)]
+pub(super) struct JudgedAll {
+    pub(super) classes: Vec<JudgedClass>,
+    pub(super) arguments: Vec<(u32, JudgedArguments)>,
 }
 
 /// Knows the rules and the subjects of a set.
@@ -62,18 +70,28 @@ impl<'r> Judge<'r> {
         u32::try_from(at + 1).ok()
     }
 
-    pub(super) fn judge_all(&self, classes: &[Members]) -> Result<Vec<JudgedClass>, LowerError> {
-        let judged: Vec<_> = classes
-            .iter()
-            .map(|members| {
-                let objects = members.iter().filter_map(|member| match member {
-                    Member::Object(rule) => Some(*rule),
-                    Member::Source(_) => None,
-                });
-                self.judge(&objects.collect::<Vec<_>>())
-            })
-            .collect();
-        let got = judged.iter().map(|class| class.decisions.len()).sum();
+    /// Decisions on each class by itself, and of those that have arguments by these too, with their
+    /// numbers.
+    pub(super) fn judge_all(&self, classes: &[Members]) -> Result<JudgedAll, LowerError> {
+        let mut judged = JudgedAll::default();
+        for (number, members) in (1..).zip(classes) {
+            let objects = members.iter().filter_map(|member| match member {
+                Member::Object(rule) => Some(*rule),
+                Member::Source(_) => None,
+            });
+            let rules: Vec<_> = objects.collect();
+            let got = self.lists(&rules, |_| true).len();
+            if got > MAX_LISTS {
+                let what = "different lists of allowed arguments on one program";
+                return Err(LowerError::TooMany { what, got, most: MAX_LISTS });
+            }
+            let Judged { by_itself, arguments } = self.judge(&rules);
+            judged.classes.push(by_itself);
+            judged.arguments.extend(arguments.map(|arguments| (number, arguments)));
+        }
+        let by_arguments = judged.arguments.iter().flat_map(|(_, found)| found.by_lists.values());
+        let all = judged.classes.iter().chain(by_arguments);
+        let got = all.map(|class| class.decisions.len()).sum();
         if got > MAX_DECISIONS {
             return Err(LowerError::TooMany { what: "decisions", got, most: MAX_DECISIONS });
         }
@@ -82,8 +100,8 @@ impl<'r> Judge<'r> {
 
     /// Decisions on an object of which these rules speak, without those on applets.
     #[must_use]
-    pub fn judge(&self, rules: &[usize]) -> JudgedClass {
-        self.judge_those(rules, |rule| of_applets(rule).is_none())
+    pub fn judge(&self, rules: &[usize]) -> Judged {
+        self.judge_listed(rules, |rule| of_applets(rule).is_none())
     }
 
     pub(super) fn judge_those(

@@ -18,7 +18,7 @@ use policy_model::RuleId;
 use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
 use crate::{
     identify::{Findings, Found, Inode},
-    lower::{Identity, JudgedApplets, Plan},
+    lower::{Identity, Plan},
 };
 
 /// Places that one residue names.
@@ -131,7 +131,7 @@ impl Maps {
         let set = old.set;
         let entries: Result<Vec<_>, _> = self.inodes.iter().collect();
         for (key, class) in entries.map_err(failed("reading an identity"))? {
-            let is_inode = key.set == set && key.dev < abi::DEV_APPLET;
+            let is_inode = key.set == set && key.dev < abi::DEV_INODELESS;
             let tags = by_class.get(&class).filter(|tags| is_inode && !tags.is_empty());
             if let Some(tags) = tags {
                 self.carry_inode(next, &holding, (key, tags.clone()))?;
@@ -232,7 +232,7 @@ impl Maps {
             .collect();
         let rules: Vec<_> = rules.into_iter().collect();
         let judge = &holding.plan.judge;
-        let class = self.write_class(next, &judge.judge(&rules))?;
+        let class = self.write_judged(next, &judge.judge(&rules))?;
         if let Some(applets) = judge.judge_applets(&rules) {
             self.write_applets(next, class, &applets)?;
         }
@@ -241,38 +241,6 @@ impl Maps {
         }
         next.identities.insert(tags, class);
         Ok(class)
-    }
-
-    fn write_applets(
-        &mut self,
-        next: &mut Installed,
-        class: u32,
-        applets: &JudgedApplets,
-    ) -> Result<(), MapsError> {
-        let JudgedApplets { by_name, any, may_permit } = applets;
-        let set = next.set;
-        for (name, judged) in by_name {
-            let variant = self.write_class(next, judged)?;
-            let name = self.hash_key.name(name.as_bytes());
-            self.write_inodeless(set, (abi::DEV_APPLET, name, class), variant)?;
-        }
-        let variant = self.write_class(next, any)?;
-        self.write_inodeless(set, (abi::DEV_APPLET, abi::APPLET_ANY, class), variant)?;
-        if *may_permit {
-            self.write_inodeless(set, (abi::DEV_APPLET, abi::APPLET_MAY_PERMIT, class), 1)?;
-        }
-        Ok(())
-    }
-
-    /// An entry that speaks of a class, at a device that no inode is of.
-    fn write_inodeless(
-        &mut self,
-        set: u32,
-        (dev, ino, class): (u32, u64, u32),
-        value: u32,
-    ) -> Result<(), MapsError> {
-        let key = abi::InodeKey { set, dev, ino, generation: class, pad: 0 };
-        self.inodes.insert(key, value, 0).map_err(failed("writing what is said of a class"))
     }
 
     fn holding<'p>(&self, plan: &'p Plan<'p>) -> Holding<'p> {

@@ -131,6 +131,9 @@ impl Maps {
             return Ok(None);
         }
         self.write_classes(next, &plan.classes)?;
+        for (class, arguments) in &plan.arguments {
+            self.write_arguments(next, *class, arguments)?;
+        }
         let set = next.set;
         let key = |class_id| abi::SubjectKey { set, class_id };
         let subjects = plan.subjects.iter().map(|(class, subject)| (key(*class), *subject));

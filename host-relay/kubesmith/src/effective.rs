@@ -107,8 +107,7 @@ impl EffectiveRule {
     /// Gives the rule its id: equal rules of one field have one id on every node and at any time.
     #[must_use]
     pub fn new(mut rule: Rule, provenance: Provenance) -> Self {
-        rule.sources.sort();
-        rule.sources.dedup();
+        rule.canonicalise();
         rule.id = RuleId::default();
         let content = pb::Rule::from(&rule).encode_to_vec();
         let policy = provenance.policy.key();

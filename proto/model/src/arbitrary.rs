@@ -109,12 +109,16 @@ pub fn supported_rule() -> impl Strategy<Value = Rule> {
         object::near_directory().prop_map(Source::Directory)
     ];
     let sources = prop_oneof![2 => Just(Vec::new()), 1 => vec(source, 1..3)];
-    (any_rule_id(), category, any_action(), object::supported_object(), sources).prop_map(
-        |(id, category, action, object, sources)| {
+    let args = prop_oneof![3 => Just(Vec::new()), 1 => vec(text::listed_argument(), 1..4)];
+    (any_rule_id(), category, any_action(), object::supported_object(), (sources, args)).prop_map(
+        |(id, category, action, object, (sources, args))| {
             let applet = matches!(object, Object::Applet { .. });
             let category = if applet { Category::Process } else { category };
             let mut rule = Rule::new(id, category, action, object);
             rule.sources = sources;
+            if category == Category::Process && !applet {
+                rule.allowed_args = args;
+            }
             rule.canonicalise();
             rule
         },

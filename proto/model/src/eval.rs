@@ -9,18 +9,19 @@
 
 mod judge;
 
-pub use judge::{FORBIDDEN_FILE_SYSTEMS, Judgement, judge};
+pub use judge::{FORBIDDEN_FILE_SYSTEMS, Judgement, is_put_off, judge, was_judged};
 
 use crate::{
     access::Access,
     applet::{Invocation, invocation},
+    arguments::are_listed,
     event::{Reason, Verdict},
     feature::Feature,
     ids::RuleId,
     object::{Content, Match, Object, PathObject},
     options::Posture,
     order::Rank,
-    rule::{Action, Rule},
+    rule::{Action, Category, Rule},
     rule_set::RuleSet,
 };
 
@@ -55,6 +56,7 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::Content,
     Feature::Applet,
     Feature::Sources,
+    Feature::AllowedArgs,
     Feature::Taint,
     Feature::NoUnlinkedExec,
     Feature::NoAnonymousExec,
@@ -92,10 +94,18 @@ pub fn eval(rules: &RuleSet, access: &Access<'_>) -> Result<Decision, Unsupporte
 /// # Errors
 /// Names the first of its needs that is not built yet.
 pub fn check_supported(rule: &Rule) -> Result<(), UnsupportedRule> {
-    match Feature::of_rule(rule).find(|need| !SUPPORTED.contains(need)) {
+    let is_built = |need: &Feature| {
+        SUPPORTED.contains(need) && (*need != Feature::AllowedArgs || can_have_arguments(rule))
+    };
+    match Feature::of_rule(rule).find(|need| !is_built(need)) {
         Some(feature) => Err(UnsupportedRule { rule: rule.id, feature }),
         None => Ok(()),
     }
+}
+
+/// Only what is executed has arguments, and those of an applet begin behind its name.
+fn can_have_arguments(rule: &Rule) -> bool {
+    rule.category == Category::Process && !matches!(rule.object, Object::Applet { .. })
 }
 
 /// The decision of equally specific rules; none if there is none.
@@ -122,7 +132,7 @@ fn by_posture(rules: &RuleSet, access: &Access<'_>) -> Decision {
 fn rank_of_match(rule: &Rule, access: &Access<'_>) -> Option<Rank> {
     let acts = rule.sources.is_empty()
         || access.exe.is_some_and(|exe| rule.sources.iter().any(|source| source.covers(exe)));
-    let matches = acts && object_matches(rule, access);
+    let matches = acts && object_matches(rule, access) && arguments_match(rule, access.argv);
     matches.then(|| Rank::of(rule))
 }
 
@@ -141,6 +151,12 @@ fn object_matches(rule: &Rule, access: &Access<'_>) -> bool {
         }
         _ => false,
     }
+}
+
+/// What denies does so unless all arguments are listed, what permits only then.
+fn arguments_match(rule: &Rule, argv: Option<&[String]>) -> bool {
+    rule.allowed_args.is_empty()
+        || are_listed(argv, &rule.allowed_args) == (rule.action == Action::Allow)
 }
 
 /// What cannot be read could be any applet, but that permits nothing.

@@ -28,6 +28,9 @@ pub struct File {
     pub internal: bool,
     /// It is a directory.
     pub directory: bool,
+    /// It is the program that the task executes, or its script: what its exec was decided on; or, while
+    /// execve opens it, what lies behind that.
+    pub executed: bool,
 }
 
 /// How a file is opened.
@@ -80,8 +83,9 @@ pub enum Change {
 /// One call of a hook, for a task that rules hold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
-    /// `bprm_check_security`, once for each program of a chain of `#!`.
-    Exec(File),
+    /// `bprm_check_security`, once for each program of a chain of `#!`; and, for what rules on
+    /// arguments speak of, `bprm_committed_creds`. With the arguments, if they are known.
+    Exec(File, Option<Vec<String>>),
     /// `file_open`
     Open(File, Open),
     /// `mmap_file` or `file_mprotect`, if executable.
@@ -164,7 +168,7 @@ impl Event {
     #[must_use]
     pub fn hook(&self) -> &'static str {
         match self {
-            Self::Exec(_) => "bprm_check_security",
+            Self::Exec(..) => "bprm_check_security",
             Self::Open(..) => "file_open",
             Self::Map(Map { protect: true, .. }) => "file_mprotect",
             Self::Map(_) => "mmap_file",
@@ -185,7 +189,7 @@ impl Event {
     #[must_use]
     pub fn file(&self) -> Option<&File> {
         match self {
-            Self::Exec(file)
+            Self::Exec(file, _)
             | Self::Open(file, _)
             | Self::Name(_, file)
             | Self::Rename { old: file, .. }

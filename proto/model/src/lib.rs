@@ -10,6 +10,7 @@ mod access;
 pub mod applet;
 #[cfg(feature = "arbitrary")]
 pub mod arbitrary;
+pub mod arguments;
 pub mod eval;
 mod event;
 mod feature;

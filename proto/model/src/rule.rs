@@ -64,7 +64,8 @@ pub struct Rule {
     pub read_only: bool,
     /// The rule acts only on tasks with a controlling terminal.
     pub no_tty: bool,
-    /// Arguments that pass, ascending.
+    /// Arguments that pass, ascending; empty for any. A Block or Audit rule matches unless all are
+    /// among them, an Allow rule only then; see [`crate::arguments`].
     pub allowed_args: Vec<String>,
 }
 

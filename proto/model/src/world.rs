@@ -192,6 +192,8 @@ struct Spot {
 struct Process {
     /// Name of its executable when it was executed.
     exe: Option<RulePath>,
+    /// What its script and executable were held for then.
+    executed: BTreeSet<BTreeSet<RulePath>>,
     root: Spot,
     privileges: BTreeSet<Privilege>,
     /// Contents that it has read.

@@ -4,7 +4,7 @@
 use policy_model::{
     Access, Action, Category, Content, Directory, Feature, Generation, Match, Object, PathObject,
     Posture, Postures, Reason, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
-    eval::{Decision, UnsupportedRule, eval},
+    eval::{Decision, UnsupportedRule, check_supported, eval},
 };
 
 const EXE: &str = "/bin/sh";
@@ -286,6 +286,55 @@ fn an_applet_is_matched_by_its_binary_and_its_arguments() {
     assert_eq!(verdict(&allow, held, Some(&["vi"])), Verdict::Allow);
     assert_eq!(verdict(&allow, held, Some(&["busybox"])), Verdict::Block);
     assert_eq!(verdict(&allow, held, None), Verdict::Block);
+}
+
+#[test]
+fn a_rule_with_arguments_denies_unless_and_permits_only_if_all_are_listed() {
+    let name = path("/usr/bin/tool");
+    let verdict = |rules: &RuleSet, argv: Option<&[&str]>| {
+        let argv: Option<Vec<String>> =
+            argv.map(|argv| argv.iter().copied().map(str::to_owned).collect());
+        let access = Access {
+            category: Category::Process,
+            path: Some(&name),
+            identities: &[],
+            contents: &[],
+            argv: argv.as_deref(),
+            exe: None,
+        };
+        eval(rules, &access).unwrap().verdict
+    };
+    let listed = |action| {
+        let rule = Rule::new(RuleId::default(), Category::Process, action, exact(name.as_str()));
+        Rule { allowed_args: vec!["-l".into(), "-v".into()], ..rule }
+    };
+    let block = set(vec![listed(Action::Block)]);
+    let mut allow = set(vec![listed(Action::Allow)]);
+    allow.postures.process = Posture::Block;
+    for rules in [&block, &allow] {
+        assert_eq!(verdict(rules, Some(&["tool", "-v", "-l"])), Verdict::Allow);
+        assert_eq!(verdict(rules, Some(&["tool", "-v", "x"])), Verdict::Block);
+        assert_eq!(verdict(rules, Some(&["tool"])), Verdict::Block);
+        assert_eq!(verdict(rules, None), Verdict::Block);
+    }
+    // Where it does not speak, others do.
+    let tree = Rule::new(RuleId::default(), Category::Process, Action::Audit, tree("/usr"));
+    let both = set(vec![listed(Action::Block), tree]);
+    assert_eq!(verdict(&both, Some(&["tool", "-l"])), Verdict::Audit);
+    assert_eq!(verdict(&both, Some(&["tool"])), Verdict::Block);
+}
+
+#[test]
+fn only_programs_have_arguments_and_applets_not_yet() {
+    let applet = Object::Applet { binary: path("/bin/busybox"), names: vec!["vi".into()] };
+    for rule in [
+        file(Action::Block, exact("/d")),
+        Rule::new(RuleId(1), Category::Process, Action::Block, applet),
+    ] {
+        let rule = Rule { id: RuleId(1), allowed_args: vec!["-l".into()], ..rule };
+        let error = check_supported(&rule).unwrap_err();
+        assert_eq!(error, UnsupportedRule { rule: RuleId(1), feature: Feature::AllowedArgs });
+    }
 }
 
 #[test]

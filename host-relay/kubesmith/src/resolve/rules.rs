@@ -2,7 +2,8 @@
 //! The rules of the sections that are built: programs and files by path and by directory.
 
 use policy_model::{
-    Category, Directory, Match, Object, PathObject, Rule, RuleId, Source, limits::MAX_SOURCES,
+    Category, Directory, Match, Object, PathObject, Rule, RuleId, Source,
+    limits::{MAX_ALLOWED_ARGS, MAX_ARG_BYTES, MAX_SOURCES},
 };
 
 use super::{Inherited, MAX_SEVERITY, Problem, path, unbuilt::not_built};
@@ -18,6 +19,7 @@ pub(super) struct Draft<'a> {
     entry: String,
     object: Written<'a>,
     sources: &'a [SourcePath],
+    allowed_args: &'a [String],
     /// Innermost first.
     levels: [Attributes<'a>; 3],
     /// Options that are set and not built yet.
@@ -33,6 +35,7 @@ enum Written<'a> {
 struct Entry<'a> {
     object: Written<'a>,
     sources: &'a [SourcePath],
+    allowed_args: &'a [String],
     own: Attributes<'a>,
     /// Options that are not built yet, each with whether it is set.
     switches: Vec<(&'static str, bool)>,
@@ -60,20 +63,20 @@ fn process(policy: &KubeArmorPolicy) -> Vec<Draft<'_>> {
     let paths = section.match_paths.iter().enumerate().map(move |(index, rule)| {
         let switches = vec![
             ("execname", rule.execname.is_some()),
-            ("allowedArgs", !rule.allowed_args.is_empty()),
             ("ownerOnly", rule.owner_only),
             ("pts", rule.pts == Some(false)),
         ];
         let object = Written::Path(rule.path.as_deref());
         let (sources, own) = (&rule.from_source, rule.attributes());
-        paths.draft(index, Entry { object, sources, own, switches })
+        let allowed_args = &rule.allowed_args;
+        paths.draft(index, Entry { object, sources, allowed_args, own, switches })
     });
     let directories = list("spec.process.matchDirectories");
     let directories = section.match_directories.iter().enumerate().map(move |(index, rule)| {
         let switches = vec![("ownerOnly", rule.owner_only), ("pts", rule.pts == Some(false))];
         let object = Written::Directory { dir: &rule.dir, recursive: rule.recursive };
         let (sources, own) = (&rule.from_source, rule.attributes());
-        directories.draft(index, Entry { object, sources, own, switches })
+        directories.draft(index, Entry { object, sources, allowed_args: &[], own, switches })
     });
     paths.chain(directories).collect()
 }
@@ -91,7 +94,7 @@ fn file(policy: &KubeArmorPolicy) -> Vec<Draft<'_>> {
         ];
         let object = Written::Path(Some(&rule.path));
         let (sources, own) = (&rule.from_source, rule.attributes());
-        paths.draft(index, Entry { object, sources, own, switches })
+        paths.draft(index, Entry { object, sources, allowed_args: &[], own, switches })
     });
     let directories = list("spec.file.matchDirectories");
     let directories = section.match_directories.iter().enumerate().map(move |(index, rule)| {
@@ -102,7 +105,7 @@ fn file(policy: &KubeArmorPolicy) -> Vec<Draft<'_>> {
         ];
         let object = Written::Directory { dir: &rule.dir, recursive: rule.recursive };
         let (sources, own) = (&rule.from_source, rule.attributes());
-        directories.draft(index, Entry { object, sources, own, switches })
+        directories.draft(index, Entry { object, sources, allowed_args: &[], own, switches })
     });
     paths.chain(directories).collect()
 }
@@ -111,13 +114,14 @@ fn file(policy: &KubeArmorPolicy) -> Vec<Draft<'_>> {
 
 impl<'a> List<'a> {
     fn draft(&self, index: usize, entry: Entry<'a>) -> Draft<'a> {
-        let Entry { object, sources, own, switches } = entry;
+        let Entry { object, sources, allowed_args, own, switches } = entry;
         let [section, spec] = self.outer;
         Draft {
             category: self.category,
             entry: format!("{}[{index}]", self.name),
             object,
             sources,
+            allowed_args,
             levels: [own, section, spec],
             unbuilt: switches.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect(),
         }
@@ -133,6 +137,7 @@ impl Draft<'_> {
             self.unbuilt.iter().map(|name| not_built(format!("{}.{name}", self.entry))).collect();
         let object = self.object().map_err(|problem| problems.extend(problem));
         let sources = self.sources().map_err(|found| problems.extend(found));
+        problems.extend(self.unusable_arguments());
         let inherited = Inherited::of(&self.levels);
         if inherited.severity > MAX_SEVERITY {
             let message = format!("{} is above {MAX_SEVERITY}", inherited.severity);
@@ -144,6 +149,7 @@ impl Draft<'_> {
         };
         let mut rule = Rule::new(RuleId::default(), self.category, inherited.action, object);
         rule.sources = sources;
+        rule.allowed_args = self.allowed_args.to_vec();
         let provenance = Provenance {
             policy: policy.clone(),
             field: format!("{}.{field}", self.entry),
@@ -173,6 +179,24 @@ impl Draft<'_> {
                 Ok(("dir", Object::Directory(Directory { path, recursive, atomic_volume: false })))
             }
         }
+    }
+
+    fn unusable_arguments(&self) -> Vec<Problem> {
+        let field = format!("{}.allowedArgs", self.entry);
+        let count = self.allowed_args.len();
+        if count > MAX_ALLOWED_ARGS {
+            let message = format!("{count} arguments, a rule may have {MAX_ALLOWED_ARGS}");
+            return vec![Problem::new(field, message)];
+        }
+        let problem = |(index, argument): (usize, &String)| {
+            let message = match argument.len() {
+                0..=MAX_ARG_BYTES if !argument.contains('\0') => return None,
+                0..=MAX_ARG_BYTES => "no argument has a NUL in it".to_owned(),
+                len => format!("{len} bytes, an argument may have {MAX_ARG_BYTES}"),
+            };
+            Some(Problem::new(format!("{field}[{index}]"), message))
+        };
+        self.allowed_args.iter().enumerate().filter_map(problem).collect()
     }
 
     fn sources(&self) -> Result<Vec<Source>, Vec<Problem>> {

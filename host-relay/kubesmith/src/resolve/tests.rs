@@ -117,6 +117,25 @@ fn options_without_an_effect_are_no_problem() {
 }
 
 #[test]
+fn allowed_arguments_are_a_set_and_bounded() {
+    let spec = |arguments: Value| json!({"process": {"matchPaths": [{"path": "/bin/a", "allowedArgs": arguments}]}});
+    let effective = resolve(&policy(spec(json!(["-m", "-c", "", "-m"])))).unwrap();
+    assert_eq!(effective.rules[0].rule.allowed_args, ["", "-c", "-m"]);
+    let long = "x".repeat(4097);
+    let found = problems(spec(json!(["-m", long, "a\0b"])));
+    let field = "spec.process.matchPaths[0].allowedArgs";
+    assert_eq!(
+        found,
+        [
+            format!("{field}[1]: 4097 bytes, an argument may have 4096"),
+            format!("{field}[2]: no argument has a NUL in it"),
+        ]
+    );
+    let many: Vec<_> = (0..65).map(|at| at.to_string()).collect();
+    assert_eq!(problems(spec(json!(many))), [format!("{field}: 65 arguments, a rule may have 64")]);
+}
+
+#[test]
 fn severities_above_ten_are_refused() {
     let found = problems(json!({"severity": 11, "process": {"matchPaths": [{"path": "/bin/a"}]}}));
     assert_eq!(found, ["spec.process.matchPaths[0].severity: 11 is above 10"]);

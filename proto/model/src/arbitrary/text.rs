@@ -45,6 +45,11 @@ pub(super) fn near_argument() -> impl Strategy<Value = String> {
     "(/b/)?-?(ls|vi|busybox|toybox|a)"
 }
 
+/// An argument of a list, which half of the near ones are.
+pub(super) fn listed_argument() -> impl Strategy<Value = String> {
+    "-?(ls|vi|busybox|toybox|a)"
+}
+
 /// Only for texts that are paths by construction.
 fn path(text: &str) -> RulePath {
     RulePath::new(text).expect("the strategies write normal paths within the limits")

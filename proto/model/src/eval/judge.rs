@@ -4,7 +4,7 @@
 //! Rules first: of all that they say about an event the strictest holds. Options come after them and
 //! only deny.
 
-use super::{Decision, UnsupportedRule, eval};
+use super::{Decision, UnsupportedRule, eval, object_matches};
 use crate::{
     access::Access,
     event::{Reason, Verdict},
@@ -31,8 +31,11 @@ pub struct Judgement {
     pub decision: Decision,
     /// The option that decided, or made the rule speak of this event.
     pub primitive: Option<Primitive>,
-    /// Positive errno that the caller sees; zero if permitted.
+    /// Positive errno that the caller sees; zero if permitted, and if he is killed.
     pub errno: i32,
+    /// Decided when the arguments could be read: the program is in place by then, and a denial
+    /// kills it before its first instruction.
+    pub late: bool,
 }
 
 /// Decides one event of a subject that runs this executable.
@@ -53,7 +56,7 @@ pub fn judge(
             worst = judgement;
         }
     }
-    if worst.is_denial() {
+    if worst.is_denial() && !worst.late {
         return Ok(worst);
     }
     Ok(judge.options_on(event)?.unwrap_or(worst))
@@ -67,6 +70,7 @@ impl Judgement {
         decision: Decision { verdict: Verdict::Allow, reason: None, rules: Vec::new() },
         primitive: None,
         errno: 0,
+        late: false,
     };
 
     /// Whether the attempt ends here.
@@ -77,13 +81,13 @@ impl Judgement {
 
     fn by_rules(decision: Decision) -> Self {
         let errno = if decision.verdict == Verdict::Block { EACCES } else { 0 };
-        Self { decision, primitive: None, errno }
+        Self { decision, primitive: None, errno, late: false }
     }
 
     fn denied(reason: Reason, primitive: Option<Primitive>, errno: i32) -> Self {
         let decision =
             Decision { verdict: Verdict::Block, reason: Some(reason), rules: Vec::new() };
-        Self { decision, primitive, errno }
+        Self { decision, primitive, errno, late: false }
     }
 
     fn hardened(primitive: Primitive, errno: i32) -> Self {
@@ -103,10 +107,10 @@ impl Judge<'_> {
     /// What rules say, and what no rule set may permit.
     fn rules_on(&self, event: &Event) -> Result<Vec<Judgement>, UnsupportedRule> {
         let decisions = match event {
-            Event::Exec(file) => vec![self.decide(Category::Process, file)?],
+            Event::Exec(file, argv) => return Ok(vec![self.rules_on_exec(file, argv.as_deref())?]),
             Event::Open(file, open) => self.rules_on_open(file, *open)?,
             Event::Map(map) => {
-                let held = map.file.as_ref().map(|file| self.exec_blocked(file)).transpose()?;
+                let held = map.file.as_ref().map(|file| self.run_blocked(file)).transpose()?;
                 held.flatten().into_iter().collect()
             }
             Event::Rename { old, new, .. } | Event::Link { old, new } => {
@@ -125,9 +129,22 @@ impl Judge<'_> {
         Ok(decisions.into_iter().map(Judgement::by_rules).collect())
     }
 
+    fn rules_on_exec(
+        &self,
+        file: &File,
+        argv: Option<&[String]>,
+    ) -> Result<Judgement, UnsupportedRule> {
+        let access = Access { argv, exe: self.exe, ..access_to(Category::Process, file) };
+        let judgement = Judgement::by_rules(eval(self.rules, &access)?);
+        if awaits_arguments(self.rules, file) {
+            return Ok(Judgement { errno: 0, late: true, ..judgement });
+        }
+        Ok(judgement)
+    }
+
     fn rules_on_open(&self, file: &File, open: Open) -> Result<Vec<Decision>, UnsupportedRule> {
         let mut decisions = Vec::new();
-        if open.exec {
+        if open.exec && !is_put_off(self.rules, file) {
             decisions.extend(self.exec_blocked(file)?);
         }
         let decision = self.decide(Category::File, file)?;
@@ -143,7 +160,7 @@ impl Judge<'_> {
     fn options_on(&self, event: &Event) -> Result<Option<Judgement>, UnsupportedRule> {
         let options = &self.rules.options;
         Ok(match event {
-            Event::Exec(file) => self.refused_program(file),
+            Event::Exec(file, _) => self.refused_program(file),
             Event::Open(file, open) => return self.refused_open(file, *open),
             Event::Map(map) => self.refused_map(map),
             Event::Rename { old, new, .. } => self.guarded(old)?.or(self.guarded(new)?),
@@ -176,7 +193,7 @@ impl Judge<'_> {
         if open.exec {
             return Ok(first(&[(options.taint && file.tainted, Primitive::Taint)]));
         }
-        let held = if options.deny_reads_of_exec_blocked { self.exec_blocked(file)? } else { None };
+        let held = if options.deny_reads_of_exec_blocked { self.run_blocked(file)? } else { None };
         let unread = held.map(|decision| Judgement {
             primitive: Some(Primitive::ExecRead),
             ..Judgement::by_rules(decision)
@@ -252,16 +269,12 @@ impl Judge<'_> {
     }
 
     fn decide(&self, category: Category, file: &File) -> Result<Decision, UnsupportedRule> {
-        let access = Access {
-            category,
-            path: file.path.as_ref(),
-            identities: &file.identities,
-            // No rule of the model's names a hash; files of equal content are held by identity.
-            contents: &[],
-            argv: None,
-            exe: self.exe,
-        };
-        eval(self.rules, &access)
+        eval(self.rules, &Access { exe: self.exe, ..access_to(category, file) })
+    }
+
+    /// As [`Self::exec_blocked`], where what the task executes may go on.
+    fn run_blocked(&self, file: &File) -> Result<Option<Decision>, UnsupportedRule> {
+        if was_judged(self.rules, file) { Ok(None) } else { self.exec_blocked(file) }
     }
 
     /// The decision of rules by identity that deny the execution of this inode.
@@ -276,6 +289,41 @@ impl Judge<'_> {
         let decision = self.decide(Category::Process, file)?;
         let denies = decision.verdict == Verdict::Block && decision.reason == Some(Reason::Rule);
         Ok(denies.then_some(decision))
+    }
+}
+
+/// Whether rules on arguments speak of a program: its exec is decided when they can be read.
+fn awaits_arguments(rules: &RuleSet, file: &File) -> bool {
+    let access = access_to(Category::Process, file);
+    rules.rules().iter().any(|rule| {
+        rule.category == Category::Process
+            && !rule.allowed_args.is_empty()
+            && object_matches(rule, &access)
+    })
+}
+
+/// Whether the open of a program by execve is decided later, with its arguments. That of a layer's
+/// file only where the file in front is the same.
+#[must_use]
+pub fn is_put_off(rules: &RuleSet, file: &File) -> bool {
+    awaits_arguments(rules, file) && (!file.internal || file.executed)
+}
+
+/// Whether the task executes this inode because its arguments were judged and permitted that.
+#[must_use]
+pub fn was_judged(rules: &RuleSet, file: &File) -> bool {
+    file.executed && awaits_arguments(rules, &File { path: None, ..file.clone() })
+}
+
+fn access_to(category: Category, file: &File) -> Access<'_> {
+    Access {
+        category,
+        path: file.path.as_ref(),
+        identities: &file.identities,
+        // No rule of the model's names a hash; files of equal content are held by identity.
+        contents: &[],
+        argv: None,
+        exe: None,
     }
 }
 

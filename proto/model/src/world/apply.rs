@@ -46,6 +46,8 @@ impl World {
         let targets: Vec<_> =
             identities.into_iter().filter_map(|path| Some((path, world.target(path)?))).collect();
         let all = world.files();
+        // A set knows nothing of what was executed under another one.
+        Arc::make_mut(&mut world.processes).iter_mut().for_each(|process| process.executed.clear());
         for (path, target) in targets {
             world.hold(target, path);
             let content = world.content(target).cloned();

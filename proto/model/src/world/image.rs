@@ -69,6 +69,7 @@ impl Image {
         let root = Spot { mount: super::MountId(0), dentry: world.supers[root.0].root };
         world.add_process(Process {
             exe: None,
+            executed: BTreeSet::new(),
             root,
             privileges: BTreeSet::new(),
             memory: BTreeSet::new(),

@@ -2,7 +2,7 @@
 //! Running a file: execve and what it does for scripts and interpreters, and maps of files.
 
 use super::{
-    At, Bytes, Content, Form, Obstacle, Privilege, Spot, Strength, SuperKind,
+    At, Bytes, Content, Form, InodeId, Obstacle, Privilege, Spot, Strength, SuperKind,
     scene::{EXEC, READ, Scene},
 };
 use crate::hook::{Event, Map};
@@ -38,8 +38,9 @@ impl Scene {
         }
         let content = self.content_at(spot).ok_or(Obstacle::NotExecutable)?;
         self.open(spot, EXEC)?;
-        let event = Event::Exec(self.seen(spot));
+        let event = Event::Exec(self.seen(spot), None);
         self.emit(event);
+        self.note_executed(inode, level);
         match content.form.clone() {
             Form::Data => Err(Obstacle::NotExecutable),
             Form::Script(interpreter) => {
@@ -51,6 +52,16 @@ impl Scene {
             }
             Form::Program(interpreter) => self.start(spot, content, interpreter),
         }
+    }
+
+    /// What the exec is decided on: the file, and with a script its interpreter.
+    fn note_executed(&mut self, inode: InodeId, level: usize) {
+        let held = self.world.inode(inode).held.clone();
+        let executed = &mut self.world.process_mut(self.who).executed;
+        if level == 0 {
+            executed.clear();
+        }
+        executed.insert(held);
     }
 
     fn start(

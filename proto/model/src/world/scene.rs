@@ -91,6 +91,7 @@ impl Scene {
 
     pub(super) fn facts(&self, id: InodeId) -> File {
         let inode = self.world.inode(id);
+        let executed = &self.world.process(self.who).executed;
         let internal = self.world.supers[inode.super_block.0].kind == SuperKind::Internal;
         File {
             path: None,
@@ -100,6 +101,7 @@ impl Scene {
             foreign: self.is_foreign(inode.super_block),
             internal,
             directory: self.world.is_directory(id),
+            executed: !inode.held.is_empty() && executed.contains(&inode.held),
         }
     }
 
@@ -121,13 +123,15 @@ impl Scene {
         let event = Event::Open(self.seen(spot), how);
         self.emit(event);
         let mut inode = self.world.inode_at(spot);
+        let front = self.world.inode(inode).held.clone();
         if how.write {
             self.world.inode_mut(inode).tainted = true;
             self.world.copy_up(inode);
         }
         while let Some(backing) = self.world.inode(inode).backing.clone() {
-            let event = Event::Open(self.seen_behind(inode, &backing), how);
-            self.emit(event);
+            let mut file = self.seen_behind(inode, &backing);
+            file.executed |= how.exec && self.world.inode(backing.inode).held == front;
+            self.emit(Event::Open(file, how));
             inode = backing.inode;
             if how.write {
                 self.world.inode_mut(inode).tainted = true;

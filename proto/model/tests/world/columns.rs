@@ -35,7 +35,7 @@ fn mapped(event: &Event, fact: fn(&File) -> bool) -> bool {
 }
 
 fn i1(event: &Event) -> bool {
-    matches!(event, Event::Exec(file) if is_held(file))
+    matches!(event, Event::Exec(file, _) if is_held(file))
 }
 
 /// Its tags are on an overlay's own inodes, not on those behind them.
@@ -49,7 +49,7 @@ fn i3(event: &Event) -> bool {
 
 fn d1(event: &Event) -> bool {
     i2(event)
-        || matches!(event, Event::Exec(file) if file.tainted || file.unlinked)
+        || matches!(event, Event::Exec(file, _) if file.tainted || file.unlinked)
         || matches!(event, Event::Map(Map { file: Some(file), protect: false, .. }) if file.tainted)
 }
 

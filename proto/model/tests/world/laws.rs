@@ -16,11 +16,11 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::play::{block, path, set};
 
 fn any_file() -> impl Strategy<Value = File> {
-    (option::weighted(0.8, near_path()), vec(near_path(), 0..2), any::<[bool; 5]>()).prop_map(
-        |(path, mut identities, [tainted, unlinked, foreign, internal, directory])| {
+    (option::weighted(0.8, near_path()), vec(near_path(), 0..2), any::<[bool; 6]>()).prop_map(
+        |(path, mut identities, [tainted, unlinked, foreign, internal, directory, executed])| {
             identities.sort();
             identities.dedup();
-            File { path, identities, tainted, unlinked, foreign, internal, directory }
+            File { path, identities, tainted, unlinked, foreign, internal, directory, executed }
         },
     )
 }
@@ -32,7 +32,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     let map = (option::of(any_file()), any::<[bool; 4]>());
     let pair = (any_file(), any_file(), any::<bool>());
     prop_oneof![
-        any_file().prop_map(Event::Exec),
+        (any_file(), option::of(vec("a|b", 1..3))).prop_map(|(file, argv)| Event::Exec(file, argv)),
         (any_file(), open).prop_map(|(file, [exec, write, memory])| {
             Event::Open(file, Open { exec, write, memory })
         }),

@@ -141,14 +141,21 @@ static __always_inline void emit_path(char *text, __u32 size, struct path *path,
 /* Components that are shown where the kernel renders no path. */
 #define MAX_SHOWN 16
 
+/* Bytes of a component of a program's path, with a NUL: where it is long it is cut. */
+#define BRIEF_NAME 64
+/* Bytes of a program's path that a component still fits behind. */
+#define MAX_BRIEF (ABI_EXE_BYTES - BRIEF_NAME - 1)
+
 /* A path from the task's root, for hooks that may not call bpf_d_path; from the super block's, if the
  * task's root lies on another one, as for volumes. */
 struct shown {
-	struct abi_event *event;
+	char *text;
 	__u64 at; /* address of a dentry */
 	__u64 root;
 	__u32 count;
 	__u32 len; /* of the text */
+	__u32 brief; /* of a program, hence in a smaller field */
+	__u32 cut;
 	__u64 chain[MAX_SHOWN];
 };
 
@@ -168,23 +175,30 @@ static long show_component(__u32 i, void *context)
 {
 	struct shown *w = context;
 	__u32 at = w->count - 1 - i, end = w->len;
+	const void *name;
 	long len;
 
-	if (at >= MAX_SHOWN || end >= MAX_DIRECTORY)
+	if (at >= MAX_SHOWN || end >= MAX_DIRECTORY || (w->brief && end >= MAX_BRIEF)) {
+		w->cut = 1;
 		return 1;
-	w->event->path[end] = '/';
-	len = bpf_probe_read_kernel_str(
-		&w->event->path[end + 1], ABI_MAX_NAME + 1,
-		kernel_memory(struct dentry, w->chain[at])->d_name.name);
+	}
+	name = kernel_memory(struct dentry, w->chain[at])->d_name.name;
+	w->text[end] = '/';
+	if (w->brief)
+		len = bpf_probe_read_kernel_str(&w->text[end + 1], BRIEF_NAME, name);
+	else
+		len = bpf_probe_read_kernel_str(&w->text[end + 1], ABI_MAX_NAME + 1, name);
 	if (len < 1)
 		return 1;
+	w->cut |= w->brief && len == BRIEF_NAME;
 	w->len = end + len;
 	return 0;
 }
 
-static __noinline int show_name(struct abi_event *e, struct dentry *dentry)
+/* Returns whether the path is whole. */
+static __noinline bool show_path(char *text, struct dentry *dentry, bool brief)
 {
-	struct shown w = { .event = e };
+	struct shown w = { .text = text, .brief = brief };
 
 	w.at = address_of(dentry);
 	w.root = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.dentry);
@@ -194,7 +208,16 @@ static __noinline int show_name(struct abi_event *e, struct dentry *dentry)
 	bpf_loop(MAX_SHOWN, climb_shown, &w, 0);
 	if (w.count)
 		bpf_loop(w.count, show_component, &w, 0);
-	return w.at == w.root ? 0 : -1;
+	return w.at == w.root && !w.cut;
+}
+
+/* The program that acts, where the kernel renders no path. */
+static __always_inline void show_program(struct abi_event *e)
+{
+	struct dentry *exe = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file, f_path.dentry);
+
+	if (exe && !show_path(e->exe, exe, true))
+		e->truncated = 1;
 }
 
 /* The directory as the container names it, then the name. */
@@ -327,10 +350,12 @@ static __always_inline void emit_event(const struct report *r)
 	e->exe[0] = e->parent_exe[0] = e->cwd[0] = e->path[0] = 0;
 	if (r->paths)
 		emit_paths(e, r->file);
+	else
+		show_program(e);
 	if (r->dir)
 		e->truncated |= emit_name(e, r->dir, r->name) != 0;
 	else if (r->name)
-		e->truncated |= show_name(e, r->name) != 0;
+		e->truncated |= !show_path(e->path, r->name, false);
 	else if (r->called)
 		bpf_probe_read_kernel_str(e->path, sizeof(e->path), (void *)r->called);
 	bpf_ringbuf_submit(e, 0);

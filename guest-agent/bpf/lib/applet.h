@@ -17,43 +17,18 @@
 enum invocation { INVOKED_UNKNOWN = 0, INVOKED_BINARY = 1, INVOKED_APPLET = 2 };
 
 struct invoked {
-	__u64 at;   /* address of the argument, then of the next one */
-	__u64 base; /* address of its base name */
-	__u64 end;  /* of the argument */
+	__u64 at;   /* address of what is next */
+	__u64 base; /* of the base name of this argument */
+	__u32 index; /* of the argument */
+	__u32 chunks; /* of it that were read, and did not end it */
 	__u32 set;
 	__u32 class_id; /* of the binary */
 	__u32 argc;
 	__u32 variant; /* class of the binary as this applet */
 	__u32 what;    /* enum invocation */
 	__u64 key[2];
-	union { /* one of them at a time, and not on the stack of each callback */
-		char chunk[APPLET_BYTES];
-		__u64 name[APPLET_BYTES / 8];
-	};
+	__u64 name[APPLET_BYTES / 8];
 };
-
-/* Finds the end of an argument, and what is behind its last slash. */
-static long scan_chunk(__u32 i, void *context)
-{
-	struct invoked *v = context;
-	long len = read_user_text(v->chunk, sizeof(v->chunk), v->at);
-
-	if (len < 1 || len > APPLET_BYTES)
-		return 1;
-	for (int at = 0; at < APPLET_BYTES - 1; at++) {
-		if (at + 1 >= len)
-			break;
-		if (v->chunk[at] == '/')
-			v->base = v->at + at + 1;
-	}
-	if (len < APPLET_BYTES) {
-		v->at += len;
-		v->end = v->at;
-		return 1;
-	}
-	v->at += APPLET_BYTES - 1;
-	return 0;
-}
 
 static __always_inline __u64 bytes_of(const char *text)
 {
@@ -116,36 +91,78 @@ static __always_inline long read_name(__u64 *name, __u64 address)
 	return len < 1 || len >= APPLET_BYTES ? -1 : len - 1;
 }
 
-static long next_argument(__u32 i, void *context)
+/* What is behind the last slash of an argument that was read to its end: whether it tells. */
+static __always_inline bool reads_as_name(struct invoked *v)
 {
-	struct invoked *v = context;
 	__u32 skip;
-	long len;
+	long len = read_name(v->name, v->base);
 
-	if (i >= v->argc) {
-		v->what = INVOKED_BINARY;
-		return 1;
-	}
-	if (i == MAX_OWN_NAMES)
-		return 1;
-	v->base = v->at;
-	v->end = 0;
-	bpf_loop(MAX_CHUNKS, scan_chunk, v, 0);
-	if (!v->end)
-		return 1;
-	len = read_name(v->name, v->base);
 	if (len < 0)
-		return 1;
+		return true;
 	skip = skip_prefix(v->name);
 	if (skip)
 		len = read_name(v->name, v->base + skip);
 	if (len < 0)
-		return 1;
+		return true;
 	if (is_own_name(v->name))
-		return 0;
+		return false;
 	v->variant = said_of(v->set, v->class_id, ABI_DEV_APPLET, hash_name(v->key, v->name, len));
 	v->what = INVOKED_APPLET;
-	return 1;
+	return true;
+}
+
+static __always_inline void begin_word(struct invoked *v)
+{
+	v->base = v->at;
+	v->chunks = 0;
+}
+
+/* Reads a chunk of an argument: its length with a NUL, 0 if it cannot be read, and above that how
+ * much of it comes before what is behind its last slash. Global, hence verified by itself: nobody has
+ * to go on with each place at which the loop may end. */
+__noinline __u64 scan_chunk(__u64 address)
+{
+	char chunk[APPLET_BYTES] = {};
+	long len = read_user_text(chunk, sizeof(chunk), address);
+	__u64 before = 0;
+
+	if (len < 1 || len > APPLET_BYTES)
+		return 0;
+	for (int at = 0; at < APPLET_BYTES - 1; at++)
+		if (chunk[at] == '/')
+			before = at + 1;
+	return before << 32 | len;
+}
+
+/* Goes on to the end of an argument, then to the next one. */
+static long next_chunk(__u32 i, void *context)
+{
+	struct invoked *v = context;
+	__u64 found;
+	__u32 len;
+
+	if (v->index >= v->argc) {
+		v->what = INVOKED_BINARY;
+		return 1;
+	}
+	if (v->index == MAX_OWN_NAMES)
+		return 1;
+	found = scan_chunk(v->at);
+	len = found;
+	if (!len)
+		return 1;
+	if (found >> 32)
+		v->base = v->at + (found >> 32);
+	if (len == APPLET_BYTES) { /* there may be more of it */
+		v->at += APPLET_BYTES - 1;
+		return ++v->chunks == MAX_CHUNKS;
+	}
+	v->at += len;
+	if (reads_as_name(v))
+		return 1;
+	v->index++;
+	begin_word(v);
+	return 0;
 }
 
 /* Class of the binary of this class, as it is asked for by the arguments at an address. With more of
@@ -165,7 +182,8 @@ static __noinline __u32 class_of_invocation(const struct abi_set *set, __u32 cla
 	v.argc = argc;
 	v.key[0] = own->hash_key[0];
 	v.key[1] = own->hash_key[1];
-	bpf_loop(MAX_OWN_NAMES + 1, next_argument, &v, 0);
+	begin_word(&v);
+	bpf_loop(MAX_OWN_NAMES * MAX_CHUNKS + 1, next_chunk, &v, 0);
 	if (v.what == INVOKED_UNKNOWN)
 		return any;
 	return v.what == INVOKED_APPLET && v.variant ? v.variant : class_id;

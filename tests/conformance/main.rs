@@ -20,7 +20,16 @@ mod report;
 mod stages;
 mod words;
 
-use std::{collections::BTreeMap, env, path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    env,
+    num::NonZero,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use anyhow::{Result, bail};
 use e2e::rootfs::Medium;
@@ -32,6 +41,9 @@ use model::{Findings, Leg};
 use report::{Report, Test};
 
 const LEGS: [&str; 3] = ["eval", "c", "vm"];
+
+/// Machines at a time, however many processors there are: each takes 1 GiB.
+const MOST_PLAYERS: usize = 4;
 
 /// What to run, and where to say it.
 struct Options {
@@ -131,27 +143,58 @@ fn run_programs(cases: &[Case], options: &Options, report: &mut Report) -> Resul
     Ok(())
 }
 
+/// Cases that are to be played in machines, by what their machine needs.
+type Waiting<'a> = BTreeMap<Medium, VecDeque<&'a Case>>;
+
+/// One machine for each processor at a time: it waits as long as it works.
 fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
-    let mut by_medium: BTreeMap<Medium, Vec<&Case>> = BTreeMap::new();
+    let mut waiting = Waiting::new();
     for case in cases {
-        by_medium.entry(case.medium()?).or_default().push(case);
+        waiting.entry(case.medium()?).or_default().push_back(case);
     }
-    for (medium, cases) in by_medium {
-        let mut machine = None;
-        for case in cases {
-            // One that was left in disorder is not used again.
-            let mut used = match machine.take() {
-                Some(machine) => machine,
-                None => Machine::boot(medium)?,
-            };
-            add(report, case, "vm", || {
-                let findings = used.run(case)?;
-                machine = Some(used);
-                Ok(findings)
-            });
-        }
+    let (waiting, report) = (Mutex::new(waiting), Mutex::new(report));
+    let players = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_PLAYERS);
+    thread::scope(|scope| {
+        let play = || scope.spawn(|| play(&waiting, &report));
+        let players: Vec<_> = (0..players).map(|_| play()).collect();
+        players.into_iter().try_for_each(|player| match player.join() {
+            Ok(played) => played,
+            Err(_) => bail!("a player panicked"),
+        })
+    })
+}
+
+/// Plays cases until none waits; one machine serves as many as need its kind.
+fn play(waiting: &Mutex<Waiting<'_>>, report: &Mutex<&mut Report>) -> Result<()> {
+    let mut kept: Option<(Medium, Machine)> = None;
+    while let Some((medium, case)) = next(waiting, kept.as_ref().map(|(medium, _)| *medium)) {
+        let started = Instant::now();
+        let mut used = match kept.take().filter(|(known, _)| *known == medium) {
+            Some((_, machine)) => machine,
+            None => Machine::boot(medium)?,
+        };
+        let findings = used.run(case);
+        // One that was left in disorder is not used again.
+        kept = findings.is_ok().then_some((medium, used));
+        let findings = findings.unwrap_or_else(Findings::of_error);
+        lock(report).add(test_of(case, "vm", findings).took(started.elapsed()));
     }
     Ok(())
+}
+
+/// The next case for this kind of machine, else one of those of which most are left.
+fn next<'a>(waiting: &Mutex<Waiting<'a>>, kind: Option<Medium>) -> Option<(Medium, &'a Case)> {
+    let mut waiting = lock(waiting);
+    let kind = kind.filter(|kind| waiting.get(kind).is_some_and(|cases| !cases.is_empty()));
+    let most = || waiting.iter().max_by_key(|(_, cases)| cases.len()).map(|(medium, _)| *medium);
+    let medium = kind.or_else(most)?;
+    let case = waiting.get_mut(&medium)?.pop_front()?;
+    Some((medium, case))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked in between has added a test, or has not.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn add(
@@ -161,14 +204,13 @@ fn add(
     run: impl FnOnce() -> Result<Findings>,
 ) {
     let started = Instant::now();
-    let findings = run().unwrap_or_else(|error| Findings {
-        failures: vec![format!("{error:#}")],
-        ..Findings::default()
-    });
+    let findings = run().unwrap_or_else(Findings::of_error);
+    report.add(test_of(case, leg, findings).took(started.elapsed()));
+}
+
+fn test_of(case: &Case, leg: &'static str, findings: Findings) -> Test {
     let Findings { failures, skipped } = findings;
-    let (case, tags) = (case.id.clone(), case.tags.clone());
-    let test = Test { case, leg, tags, seconds: 0.0, failures, skipped };
-    report.add(test.took(started.elapsed()));
+    Test { case: case.id.clone(), leg, tags: case.tags.clone(), seconds: 0.0, failures, skipped }
 }
 
 /// A test beside the cases.

@@ -37,6 +37,15 @@ pub(crate) struct Findings {
     pub(crate) skipped: Vec<String>,
 }
 
+// === impl Findings ===
+
+impl Findings {
+    /// Of a case that could not be played.
+    pub(crate) fn of_error(error: anyhow::Error) -> Self {
+        Self { failures: vec![format!("{error:#}")], ..Self::default() }
+    }
+}
+
 /// Who judges the hooks' events.
 #[derive(Clone, Copy)]
 pub(crate) enum Leg<'a> {

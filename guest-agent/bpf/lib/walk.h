@@ -12,7 +12,6 @@
 #define SB_NOUSER (1ul << 31)
 
 struct walk {
-	const struct abi_settings *settings;
 	__u64 at; /* address of the dentry where the walk is */
 	__u64 start;
 	__u64 root;
@@ -95,12 +94,17 @@ static __always_inline bool is_version(__u64 dentry)
 		kernel_word((__u64)kernel_memory(struct dentry, dentry)->d_name.name));
 }
 
-static __noinline long step_down(__u32 i, struct walk *w)
+/* One component down, if the trie goes there: whether that was all. Global, as find_place, so that the
+ * eight steps of a chunk are verified as one. */
+__noinline int step_down(struct walk *w, __u32 i)
 {
-	__u32 component = w->base + i;
 	struct abi_node *node;
+	__u32 component;
 	__u64 dentry;
 
+	if (!w)
+		return 1;
+	component = w->base + i;
 	if (component >= w->depth || component >= w->limit) {
 		w->done = 1;
 		return 1;
@@ -137,7 +141,7 @@ static long walk_chunk(__u32 i, void *context)
 		bpf_loop(w->depth - w->base, climb_again, w, 0);
 	}
 	for (__u32 at = 0; at < ABI_CHUNK; at++)
-		if (step_down(at, w))
+		if (step_down(w, at))
 			return 1;
 	return 0;
 }
@@ -151,18 +155,18 @@ __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 {
 	struct super_block *sb = kernel_memory(struct dentry, address)->d_sb;
 	__u32 zero = 0;
+	struct abi_settings *own = bpf_map_lookup_elem(&settings, &zero);
 	struct abi_node *node;
 	struct walk w = {};
 
 	if (sb->s_flags & (SB_KERNMOUNT | SB_NOUSER))
 		return (__u64)WALK_PATHLESS << 32;
-	w.settings = bpf_map_lookup_elem(&settings, &zero);
-	if (!w.settings)
+	if (!own)
 		return (__u64)WALK_FAILED << 32;
 	w.start = w.at = address;
 	w.root = (__u64)sb->s_root;
 	w.limit = depth;
-	w.place = hash_root(w.settings->hash_key, set, sb->s_dev);
+	w.place = hash_root(own->hash_key, set, sb->s_dev);
 	node = bpf_map_lookup_elem(&nodes, &w.place);
 	if (!node)
 		return (__u64)WALK_UNKNOWN_SB << 32;

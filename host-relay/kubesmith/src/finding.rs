@@ -22,6 +22,8 @@ pub enum Code {
     Posture,
     /// The pod asks to be audited only, which is not built yet; its rules are enforced.
     Audited,
+    /// An allowed argument has a blank in it, as if it were several.
+    BlankInArgument,
     /// What the level of hardening adds, and what it leaves; nobody has to act.
     Hardened,
     /// All programs read what is blocked, so it is not held by identity.
@@ -59,6 +61,7 @@ impl Code {
             Self::ContainerNames => "KS115",
             Self::Posture => "KS116",
             Self::Audited => "KS117",
+            Self::BlankInArgument => "KS118",
             Self::Hardened => "KS120",
             Self::MustRead => "KS121",
             Self::NameOnly => "KS122",
@@ -82,6 +85,7 @@ impl Code {
             Self::ContainerNames => "container-names",
             Self::Posture => "posture",
             Self::Audited => "audited",
+            Self::BlankInArgument => "blank-in-argument",
             Self::Hardened => "hardened",
             Self::MustRead => "must-read",
             Self::NameOnly => "name-only",

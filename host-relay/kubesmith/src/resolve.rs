@@ -92,6 +92,16 @@ pub fn advise(policy: &KubeArmorPolicy, effective: &EffectivePolicy) -> Vec<Find
         let field = "spec.selector.matchLabels.kubearmor.io/container.name";
         findings.push(finding(Code::ContainerNames, field, message));
     }
+    for (at, rule) in policy.spec.process.match_paths.iter().enumerate() {
+        let blank = |argument: &&String| argument.contains(char::is_whitespace);
+        if let Some(argument) = rule.allowed_args.iter().find(blank) {
+            let field = format!("spec.process.matchPaths[{at}].allowedArgs");
+            let message = format!(
+                "`{argument}` passes as one argument only; write each word as an item of its own"
+            );
+            findings.push(finding(Code::BlankInArgument, &field, &message));
+        }
+    }
     findings
 }
 

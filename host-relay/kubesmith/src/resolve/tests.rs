@@ -142,6 +142,21 @@ fn severities_above_ten_are_refused() {
 }
 
 #[test]
+fn advice_names_arguments_that_look_like_several() {
+    let policy = policy(json!({"process": {"matchPaths": [
+        {"path": "/bin/a", "allowedArgs": ["-m", "random"]},
+        {"path": "/bin/b", "allowedArgs": ["-x", "-m random"]},
+    ]}}));
+    let effective = resolve(&policy).unwrap();
+    let found: Vec<_> = advise(&policy, &effective).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        ["[KS118 blank-in-argument] web/p: spec.process.matchPaths[1].allowedArgs: `-m random` \
+          passes as one argument only; write each word as an item of its own"]
+    );
+}
+
+#[test]
 fn advice_names_policies_without_rules_and_names_without_brackets() {
     let policy = policy(json!({
         "selector": {"matchLabels": {"kubearmor.io/container.name": "web"}},

@@ -22,7 +22,7 @@ use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RuleSet, eval::UnsupportedRule};
 
 pub use applets::JudgedApplets;
-pub use arguments::{Judged, JudgedArguments};
+pub use arguments::{Judged, JudgedArguments, has_unknown_lists};
 pub use flags::unsupported_option;
 pub use identities::{Identity, has_identities, identities_of, sorted_identities_of};
 pub use judge::{Judge, JudgedClass};

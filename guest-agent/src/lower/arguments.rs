@@ -45,8 +45,8 @@ impl Judge<'_> {
         Judged { by_itself: with(0), arguments: judge_arguments(&lists, with) }
     }
 
-    /// How many different lists those of these rules have that count. Beyond [`MAX_LISTS`] what a
-    /// list has is not known to the kernel, as if it had nothing.
+    /// The different lists that those of these rules have that count. Beyond [`MAX_LISTS`] what a list
+    /// has is not known to the kernel, as if it had nothing.
     pub(super) fn lists(&self, rules: &[usize], counts: impl Fn(&Rule) -> bool) -> Vec<&[String]> {
         let rules = rules.iter().filter_map(|index| self.rule(*index));
         let listing = rules.filter(|rule| rule.category == Category::Process && counts(rule));
@@ -54,6 +54,13 @@ impl Judge<'_> {
         let lists: BTreeSet<_> = lists.filter(|list| !list.is_empty()).collect();
         lists.into_iter().collect()
     }
+}
+
+/// Whether a list of these rules is one too many for the kernel: only of an inode that several rules
+/// hold under different names, for those of one name are refused together.
+#[must_use]
+pub fn has_unknown_lists(judge: &Judge<'_>, rules: &[usize]) -> bool {
+    judge.lists(rules, |_| true).len() > MAX_LISTS
 }
 
 fn judge_arguments(

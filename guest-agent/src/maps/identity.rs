@@ -18,7 +18,7 @@ use policy_model::RuleId;
 use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
 use crate::{
     identify::{Findings, Found, Inode},
-    lower::{Identity, Plan},
+    lower::{Identity, Plan, has_unknown_lists},
 };
 
 /// Places that one residue names.
@@ -232,6 +232,10 @@ impl Maps {
             .collect();
         let rules: Vec<_> = rules.into_iter().collect();
         let judge = &holding.plan.judge;
+        if has_unknown_lists(judge, &rules) {
+            let rules = holding.plan.ids(&rules);
+            tracing::warn!(?rules, "one file has too many lists of arguments: some permit nothing");
+        }
         let class = self.write_judged(next, &judge.judge(&rules))?;
         if let Some(applets) = judge.judge_applets(&rules) {
             self.write_applets(next, class, &applets)?;

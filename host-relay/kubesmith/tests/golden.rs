@@ -110,7 +110,7 @@ fn describe(Compiled { rules, provenance, options }: &Compiled) -> Value {
 }
 
 fn describe_rule(rule: &Rule, provenance: &Provenance) -> Value {
-    json!({
+    let mut described = json!({
         "id": rule.id.to_string(),
         "rule": format!("{:?} {:?} {}", rule.action, rule.category, object(&rule.object)),
         "sources": rule.sources.iter().map(source).collect::<Vec<_>>(),
@@ -120,7 +120,11 @@ fn describe_rule(rule: &Rule, provenance: &Provenance) -> Value {
         "severity": provenance.severity,
         "tags": provenance.tags,
         "message": provenance.message,
-    })
+    });
+    if !rule.allowed_args.is_empty() {
+        described["arguments"] = json!(rule.allowed_args);
+    }
+    described
 }
 
 fn describe_option(option: &EffectiveOption) -> Value {

@@ -17,6 +17,7 @@ use policy_model::{Target, wire};
 use crate::{entropy::Entropy, grammar::Grammar};
 
 const VALID: &[&[u8]] = &[
+    include_bytes!("../../../../host-relay/kubesmith/tests/golden/arguments/policy.yaml"),
     include_bytes!("../../../../host-relay/kubesmith/tests/golden/block-program/policy.yaml"),
     include_bytes!("../../../../host-relay/kubesmith/tests/golden/not-built/policy.yaml"),
     include_bytes!("../../../../host-relay/kubesmith/tests/golden/two-policies/policy.yaml"),
@@ -75,6 +76,7 @@ const WORDS: &[&[u8]] = &[
     b"/../",
     b"recursive: true",
     b"fromSource: [{path: /bin/sh}]",
+    b"allowedArgs: [-m, a, -m]",
     b"selector: {matchLabels: {app: web}}",
     b"kubearmor.io/container.name: '[",
     b"annotations: {kubearmor-policy: audited, kadapter.io/level: literal}",

@@ -31,6 +31,7 @@
 #include "lib/taint.h"
 #include "lib/code.h"
 #include "lib/copy.h"
+#include "lib/show.h"
 #include "lib/emit.h"
 #include "lib/name.h"
 #include "lib/guard.h"

@@ -164,7 +164,11 @@ proptest! {
     #[test]
     fn a_denial_says_why(rules in supported_rule_set(), event in any_event()) {
         let judgement = judge(&rules, None, &event).unwrap();
-        prop_assert_eq!(judgement.is_denial(), judgement.errno != 0);
+        // Who is killed sees no errno.
+        let is_told = judgement.errno != 0 || judgement.late;
+        prop_assert!(!judgement.is_denial() || is_told);
+        prop_assert!(judgement.is_denial() || judgement.errno == 0);
+        prop_assert!(!judgement.late || judgement.errno == 0);
         let silent = judgement.decision.reason.is_none();
         prop_assert!(!silent || judgement.decision.verdict == Verdict::Allow);
         if let Some(option) = judgement.primitive.and_then(|primitive| primitive.option()) {

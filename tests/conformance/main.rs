@@ -168,16 +168,17 @@ fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
 fn play(waiting: &Mutex<Waiting<'_>>, report: &Mutex<&mut Report>) -> Result<()> {
     let mut kept: Option<(Medium, Machine)> = None;
     while let Some((medium, case)) = next(waiting, kept.as_ref().map(|(medium, _)| *medium)) {
-        let started = Instant::now();
         let mut used = match kept.take().filter(|(known, _)| *known == medium) {
             Some((_, machine)) => machine,
             None => Machine::boot(medium)?,
         };
+        let started = Instant::now();
         let findings = used.run(case);
+        let took = started.elapsed();
         // One that was left in disorder is not used again.
         kept = findings.is_ok().then_some((medium, used));
         let findings = findings.unwrap_or_else(Findings::of_error);
-        lock(report).add(test_of(case, "vm", findings).took(started.elapsed()));
+        lock(report).add(test_of(case, "vm", findings).took(took));
     }
     Ok(())
 }

@@ -162,10 +162,10 @@ struct abi_task {
 	__u32 copying; /* abi_copying */
 	__u32 copy_set;
 	__u32 copy_class;
-	__u32 unjudged; /* how many of `files` the exec under way awaits */
 	/* Class of the file that execve opens, if that exec is to be put off: a layer's file behind it is
 	 * of the same one. */
 	__u32 opening;
+	__u32 unjudged; /* how many of `files` the exec under way awaits */
 	__u32 judged; /* how many of them the last exec was decided on, and permitted */
 	struct abi_unjudged files[ABI_MAX_UNJUDGED];
 };

@@ -45,7 +45,7 @@ static __always_inline void begin_argument(struct reading *r)
 }
 
 /* The program's own name counts only if it is alone. */
-static __always_inline bool counts(const struct reading *r)
+static __always_inline bool is_looked_up(const struct reading *r)
 {
 	return r->index > r->first || (r->index == r->first && r->argc == r->first + 1);
 }
@@ -86,14 +86,21 @@ static long read_piece(__u32 i, void *context)
 		return 0;
 	}
 	r->at += len;
-	if (counts(r))
+	if (is_looked_up(r))
 		strike_lists(r, sip_finish(&r->sip, rest, r->len + 8));
 	r->index++;
 	begin_argument(r);
 	return 0;
 }
 
-/* Puts in the place of both classes what they are with the arguments at an address. */
+/* Class of what is executed with arguments that these lists have all; 0 if there is none. */
+static __always_inline __u32 class_with(__u32 set, __u32 class_id, __u32 lists)
+{
+	return lists ? said_of(set, class_id, ABI_DEV_LISTS, lists) : class_id;
+}
+
+/* Puts in the place of both classes what they are with the arguments at an address. Fails if that is
+ * not known. */
 static __noinline int apply_arguments(const struct abi_unjudged *file, struct classes *found,
 				      __u64 arguments, __u32 argc)
 {
@@ -117,11 +124,9 @@ static __noinline int apply_arguments(const struct abi_unjudged *file, struct cl
 	bpf_loop(MAX_PIECES, read_piece, &r, 0);
 	if (!r.done)
 		return 0; /* they are what they are by themselves: on no list */
-	if (r.name_lists)
-		found->name = said_of(r.set, found->name, ABI_DEV_LISTS, r.name_lists);
-	if (r.inode_lists)
-		found->inode = said_of(r.set, found->inode, ABI_DEV_LISTS, r.inode_lists);
-	return 0;
+	found->name = class_with(r.set, found->name, r.name_lists);
+	found->inode = class_with(r.set, found->inode, r.inode_lists);
+	return (r.name_lists && !found->name) || (r.inode_lists && !found->inode) ? -1 : 0;
 }
 
 /* Whether an exec of these classes is decided when its arguments can be read, and not before. Where
@@ -164,12 +169,11 @@ static __always_inline int put_off(struct scope *s, const struct classes *found,
 static __noinline int judge_arguments(const struct abi_set *set, const struct abi_unjudged *file,
 				      struct linux_binprm *bprm, struct outcome *out)
 {
+	__u32 argc = bprm->argc;
 	struct classes found;
-	__u32 argc;
 
-	if (!set || !file || !bprm || !out)
+	if (!set)
 		return -1;
-	argc = bprm->argc;
 	/* Another set came in the meantime: nobody knows the classes of this one any more. */
 	if (file->set != set->id || !file->argc || argc < file->argc)
 		return -1;
@@ -194,14 +198,12 @@ static __noinline int report_late(struct scope *s, struct outcome *out, struct l
 		.hook = ABI_BPRM_COMMITTED_CREDS,
 		.category = ABI_PROCESS,
 		.errno_value = out->verdict == ABI_BLOCK ? EACCES : 0,
+		.file = bprm->file,
+		.called = script ? (__u64)bprm->filename : 0,
+		.arguments = bprm->p,
+		.argc = bprm->argc,
 	};
 
-	if (!bprm)
-		return 0;
-	r.file = bprm->file;
-	r.called = script ? (__u64)bprm->filename : 0;
-	r.arguments = bprm->p;
-	r.argc = bprm->argc;
 	emit_event(&r);
 	return 0;
 }

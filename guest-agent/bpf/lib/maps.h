@@ -88,7 +88,7 @@ struct {
 } subjects SEC(".maps");
 
 /* (set, inode) -> class held by identity. Written by file_open while the agent opens a target,
- * removed by the agent. */
+ * removed by the agent. What the agent says of classes stands beside, at devices of no inode. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, ABI_MAX_INODES);

@@ -134,8 +134,8 @@ pub struct Task {
     pub copying: u32,
     pub copy_set: u32,
     pub copy_class: u32,
-    pub unjudged: u32,
     pub opening: u32,
+    pub unjudged: u32,
     pub judged: u32,
     pub files: [Unjudged; MAX_UNJUDGED],
 }

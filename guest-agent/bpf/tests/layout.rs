@@ -44,8 +44,8 @@ macro_rules! layouts {
 layouts! {
     Unjudged = "abi_unjudged" { set, name_class, inode_class, subject, argc }
     Task = "abi_task" {
-        slot, container, subject, subject_set, pending, copying, copy_set, copy_class, unjudged,
-        opening, judged, files,
+        slot, container, subject, subject_set, pending, copying, copy_set, copy_class, opening,
+        unjudged, judged, files,
     }
     Slot = "abi_slot" { container, set }
     Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad, shares }

@@ -77,6 +77,7 @@ enum abi_primitive {
 	ABI_NAME_GUARD = 9,
 	ABI_EXEC_READ = 10,
 	ABI_COVERING_MOUNT = 11,
+	ABI_ALLOW_GUARD = 12,
 };
 enum abi_hook {
 	ABI_BPRM_CHECK_SECURITY = 1,
@@ -128,6 +129,8 @@ enum abi_hook {
 #define ABI_SET_GUARD_OBJECTS (1u << 16)
 #define ABI_SET_GUARD_ANCESTORS (1u << 17)
 #define ABI_SET_DENY_EXEC_READS (1u << 18)
+#define ABI_SET_ALLOW_GUARD (1u << 19)
+#define ABI_SET_HOLD (1u << 20)
 
 /* Flags of a node: what lies at the place or below it. */
 #define ABI_NODE_ABOVE_BLOCK (1u << 0) /* the object of a Block rule, below */

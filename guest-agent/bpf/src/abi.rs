@@ -86,6 +86,8 @@ pub const SET_KNOWN_FILE_SYSTEMS: u32 = 1 << 15;
 pub const SET_GUARD_OBJECTS: u32 = 1 << 16;
 pub const SET_GUARD_ANCESTORS: u32 = 1 << 17;
 pub const SET_DENY_EXEC_READS: u32 = 1 << 18;
+pub const SET_ALLOW_GUARD: u32 = 1 << 19;
+pub const SET_HOLD: u32 = 1 << 20;
 
 pub const NODE_ABOVE_BLOCK: u32 = 1 << 0;
 pub const NODE_NAMES_ONLY: u32 = 1 << 1;

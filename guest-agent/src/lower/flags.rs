@@ -45,6 +45,8 @@ fn of_options(options: &Options) -> u32 {
         known_file_systems_only,
         name_guard,
         deny_reads_of_exec_blocked,
+        allow_guard,
+        hold,
         revoke: _,
     } = *options;
     chosen(&[
@@ -59,6 +61,8 @@ fn of_options(options: &Options) -> u32 {
         (name_guard != NameGuard::None, abi::SET_GUARD_OBJECTS),
         (name_guard == NameGuard::Ancestors, abi::SET_GUARD_ANCESTORS),
         (deny_reads_of_exec_blocked, abi::SET_DENY_EXEC_READS),
+        (allow_guard, abi::SET_ALLOW_GUARD),
+        (hold, abi::SET_HOLD),
     ])
 }
 

@@ -147,9 +147,10 @@ pub fn any_postures() -> impl Strategy<Value = Postures> {
 pub fn any_options() -> impl Strategy<Value = Options> {
     let guard = select(vec![NameGuard::None, NameGuard::Object, NameGuard::Ancestors]);
     let revoke = select(vec![Revoke::Never, Revoke::OnChange]);
-    (any::<[bool; 9]>(), guard, revoke).prop_map(|(switches, name_guard, revoke)| {
+    (any::<[bool; 11]>(), guard, revoke).prop_map(|(switches, name_guard, revoke)| {
         let [taint, no_unlinked_exec, no_anonymous_exec, no_execmod, no_poke, ..] = switches;
-        let [.., no_new_mounts, no_user_namespaces, known_file_systems_only, deny] = switches;
+        let [.., no_new_mounts, no_user_namespaces, known_file_systems_only, deny, _, _] = switches;
+        let [.., allow_guard, hold] = switches;
         Options {
             taint,
             no_unlinked_exec,
@@ -161,6 +162,8 @@ pub fn any_options() -> impl Strategy<Value = Options> {
             known_file_systems_only,
             name_guard,
             deny_reads_of_exec_blocked: deny,
+            allow_guard,
+            hold,
             revoke,
         }
     })
@@ -234,6 +237,8 @@ pub fn all_options() -> Options {
         known_file_systems_only: true,
         name_guard: NameGuard::Ancestors,
         deny_reads_of_exec_blocked: true,
+        allow_guard: false,
+        hold: false,
         revoke: Revoke::Never,
     }
 }

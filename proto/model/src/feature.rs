@@ -59,6 +59,8 @@ features! {
     KnownFileSystemsOnly = "option.known-file-systems-only", "No execution from unknown file systems.";
     NameGuard = "option.name-guard", "No renaming of ruled objects.";
     DenyReads = "option.deny-reads-of-exec-blocked", "No reading of blocked programs.";
+    AllowGuard = "option.allow-guard", "Permitted programs keep their content.";
+    Hold = "option.hold", "Sources and programs of blocked directories by their inodes.";
     Revoke = "option.revoke", "Open descriptors are checked again.";
 }
 
@@ -101,6 +103,8 @@ impl Feature {
             (options.known_file_systems_only, Self::KnownFileSystemsOnly),
             (options.name_guard != NameGuard::None, Self::NameGuard),
             (options.deny_reads_of_exec_blocked, Self::DenyReads),
+            (options.allow_guard, Self::AllowGuard),
+            (options.hold, Self::Hold),
             (options.revoke != Revoke::Never, Self::Revoke),
         ];
         switches.iter().filter(|(on, _)| *on).map(|(_, feature)| *feature).collect()

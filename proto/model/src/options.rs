@@ -73,6 +73,11 @@ pub struct Options {
     pub name_guard: NameGuard,
     /// Whoever may not execute a file may not read it either.
     pub deny_reads_of_exec_blocked: bool,
+    /// What Allow rules on programs name keeps its content, while the posture denies all else.
+    pub allow_guard: bool,
+    /// Sources of Block rules, and programs found in directories that Block rules name, are held by
+    /// their inodes as well.
+    pub hold: bool,
     /// Fate of open descriptors.
     pub revoke: Revoke,
 }

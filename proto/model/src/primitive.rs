@@ -55,6 +55,7 @@ primitives! {
     NameGuard = "name-guard", Some(Feature::NameGuard), "Renaming, linking or replacing what a rule names.";
     ExecRead = "exec-read", Some(Feature::DenyReads), "Reading what may not be executed.";
     CoveringMount = "covering-mount", None, "A mount over what a rule names.";
+    AllowGuard = "allow-guard", Some(Feature::AllowGuard), "Writing, replacing or covering a permitted program.";
 }
 
 impl fmt::Display for Primitive {

@@ -148,6 +148,8 @@ fn options(message: pb::Options) -> Result<Options> {
         known_file_systems_only: message.known_file_systems_only,
         name_guard,
         deny_reads_of_exec_blocked: message.deny_reads_of_exec_blocked,
+        allow_guard: message.allow_guard,
+        hold: message.hold,
         revoke,
     })
 }

@@ -73,6 +73,8 @@ impl From<&Options> for pb::Options {
             known_file_systems_only: options.known_file_systems_only,
             name_guard: name_guard.into(),
             deny_reads_of_exec_blocked: options.deny_reads_of_exec_blocked,
+            allow_guard: options.allow_guard,
+            hold: options.hold,
             revoke: revoke.into(),
         }
     }

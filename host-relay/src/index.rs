@@ -12,7 +12,7 @@ use std::{
 
 use kubesmith::{
     crd::{Kind, KubeArmorPolicy, Namespace, Object, ObjectRef, Pod},
-    select,
+    select::{self, Enrolment},
 };
 use policy_model::Target;
 
@@ -208,10 +208,13 @@ impl Index {
 
     fn held(&self, target: &Target) -> Option<&Refusal> {
         let pod = self.pods.get(&(target.namespace.clone(), target.pod.clone()))?;
+        if select::enrolment(pod) == Enrolment::Disabled {
+            return None;
+        }
         self.refusals.iter().find(|refusal| match &refusal.scope {
             Scope::Nothing => false,
-            Scope::Pods { namespace, selector } => {
-                *namespace == target.namespace
+            Scope::Pods { namespaces, selector } => {
+                namespaces.has(&target.namespace)
                     && select::matches(selector, &pod.metadata, &target.container_name)
             }
             Scope::Everything => true,

@@ -5,13 +5,17 @@
 //! flow out. A document that becomes malformed never takes away what its last good version said.
 //! It judges objects by their schema only; what they mean is for the pipeline.
 
+mod concern;
 mod directory;
 mod files;
 mod parse;
 
 use std::fmt;
 
-use kubesmith::crd::{Object, ObjectRef, Selector};
+use kubesmith::{
+    crd::{Object, ObjectRef, Selector},
+    select::Namespaces,
+};
 
 pub use directory::{PolicyDir, WatchError};
 pub use files::{Files, read_all};
@@ -44,8 +48,8 @@ pub enum Change {
 pub struct Refusal {
     /// The file.
     pub origin: String,
-    /// Number of the document in it, from 1, empty ones not counted; none for the file as a whole.
-    pub document: Option<usize>,
+    /// Where in it.
+    pub position: Position,
     /// The object, as far as it can be told.
     pub object: Option<ObjectRef>,
     /// What is wrong and what to do.
@@ -54,28 +58,40 @@ pub struct Refusal {
     pub scope: Scope,
 }
 
+/// Where in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Number of the document, from 1, empty ones not counted; none for the file as a whole.
+    pub document: Option<usize>,
+    /// Number of the item, from 1, of the list that the document is, and of lists in it.
+    pub items: Vec<usize>,
+}
+
 /// The containers that a refused document might be about. They get no new rules: an absent policy
 /// must not pass for one that permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// None: it is no policy, or its last good version is in force.
     Nothing,
-    /// Those that the selector takes, in this namespace.
+    /// Those that the selector takes, in these namespaces.
     Pods {
-        /// Namespace of the policy.
-        namespace: String,
+        /// Namespaces that it may be about.
+        namespaces: Namespaces,
         /// Its selector.
         selector: Selector,
     },
-    /// All: nobody can tell.
+    /// All: it cannot be told.
     Everything,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;
-        if let Some(document) = self.document {
+        if let Some(document) = self.position.document {
             write!(f, "document {document}: ")?;
+        }
+        for item in &self.position.items {
+            write!(f, "item {item}: ")?;
         }
         f.write_str(&self.message)
     }

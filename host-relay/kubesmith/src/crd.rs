@@ -6,15 +6,20 @@
 //! an error, since a typing error in a rule must not go unseen. It gives no field a meaning.
 
 mod decode;
+mod list;
 mod metadata;
+mod nulls;
 mod pod;
 mod policy;
 mod sections;
 
 use std::fmt;
 
-pub use decode::{InvalidObject, decode, identify, selector_of};
-pub use metadata::Metadata;
+pub use decode::{
+    DEFAULT_NAMESPACE, InvalidObject, KUBEARMOR_GROUP, decode, identify, selector_of,
+};
+pub use list::items;
+pub use metadata::{Metadata, is_metadata};
 pub use pod::{ContainerName, Namespace, Pod, PodSpec};
 pub use policy::{KubeArmorPolicy, MatchExpression, Operator, PolicySpec, Selector, SpecAction};
 pub use sections::{

@@ -19,6 +19,18 @@ const POLICY_ANNOTATION: &str = "kubearmor-policy";
 /// The one key of expressions that a policy of a namespace may have.
 pub(crate) const LABEL_KEY: &str = "label";
 
+/// The key of expressions on namespaces that a policy of the cluster has.
+const NAMESPACE_KEY: &str = "namespace";
+
+/// A set of namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Only these; none for all.
+    only: Option<BTreeSet<String>>,
+    /// Without these.
+    except: BTreeSet<String>,
+}
+
 /// What a pod wants of policies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enrolment {
@@ -80,6 +92,42 @@ pub fn container_names(selector: &Selector) -> Option<ContainerNames> {
         names: names.filter(|name| !name.is_empty()).map(Into::into).collect(),
         bracketed: value.is_empty() || (value.starts_with('[') && value.ends_with(']')),
     })
+}
+
+/// The namespaces that the expressions of a policy of the cluster take.
+#[must_use]
+pub fn namespaces_of_cluster(selector: &Selector) -> Namespaces {
+    let of = |operator| {
+        let entries = selector.match_expressions.iter();
+        let entries =
+            entries.filter(move |entry| entry.key == NAMESPACE_KEY && entry.operator == operator);
+        entries.flat_map(|entry| entry.values.iter().cloned())
+    };
+    let only: BTreeSet<_> = of(Operator::In).collect();
+    let only = (!only.is_empty()).then_some(only);
+    Namespaces { only, except: of(Operator::NotIn).collect() }
+}
+
+// === impl Namespaces ===
+
+impl Namespaces {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn one(name: &str) -> Self {
+        Self { only: Some(BTreeSet::from([name.to_owned()])), except: BTreeSet::new() }
+    }
+
+    /// Whether the namespace is one of them.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name)) && !self.except.contains(name)
+    }
 }
 
 // === impl ContainerNames ===

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Tests of what a change concerns.
 
-use kubesmith::crd;
+use kubesmith::{crd, select::Namespaces};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::watch::Position;
 
 fn put(value: Value) -> Batch {
     let object = crd::decode(value).unwrap();
@@ -39,8 +40,8 @@ fn address() -> Address {
 }
 
 fn refusal(scope: Scope) -> Batch {
-    let refusal =
-        Refusal { origin: "f".into(), document: None, object: None, message: "m".into(), scope };
+    let (origin, message) = ("f".into(), "m".into());
+    let refusal = Refusal { origin, position: Position::default(), object: None, message, scope };
     Batch { changes: Vec::new(), refusals: vec![refusal] }
 }
 
@@ -109,7 +110,7 @@ fn a_refused_document_holds_back_whom_it_might_be_about() {
         match_labels: BTreeMap::from([("app".into(), "web".into())]),
         ..crd::Selector::default()
     };
-    let scope = Scope::Pods { namespace: "n".into(), selector };
+    let scope = Scope::Pods { namespaces: Namespaces::one("n"), selector };
     assert_eq!(pods(index.apply(refusal(scope))), ["web"]);
     assert!(matches!(index.inputs(&target("web")), Err(NoInputs::Held(_))));
     assert!(index.inputs(&target("db")).is_ok());

@@ -15,7 +15,7 @@ use std::{
 use kubesmith::crd::{Object, ObjectRef};
 
 use super::{
-    Batch, Change, Refusal, Scope,
+    Batch, Change, Position, Refusal, Scope,
     parse::{MAX_FILE_BYTES, Parsed, parse, whole},
 };
 
@@ -142,7 +142,7 @@ fn duplicate(path: &Path, owner: &Path, object: &ObjectRef) -> Refusal {
     let owner = owner.display();
     Refusal {
         origin: path.display().to_string(),
-        document: None,
+        position: Position::default(),
         object: Some(object.clone()),
         message: format!("{object} is in {owner} already and stays as it is there; remove one"),
         scope: Scope::Nothing,

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bytes of one file to objects, document by document.
+//!
+//! A document that is no object is refused with its place, its object and the field, and holds back
+//! whom it may concern; the others of its file are read.
+
+mod tree;
+mod yaml;
 
 use std::{collections::BTreeMap, path::Path};
 
-use kubesmith::crd::{self, InvalidObject, Kind, Object, ObjectRef};
+use kubesmith::crd::{self, Object, ObjectRef};
 use policy_model::limits::{MAX_RULE_SET_BYTES, MAX_RULES};
 use serde_json::Value;
 
-use super::{Refusal, Scope};
+use self::tree::Tree;
+use super::{Position, Refusal, Scope, concern::concern};
 
 /// Bytes of one file: a rule takes about as many as text as it does in a rule set, and a guest takes
 /// no more of those.
@@ -30,17 +37,28 @@ pub(super) struct Parsed {
     pub(super) refusals: Vec<Refusal>,
 }
 
+/// A document, or what is wrong with it.
+type Text = Result<Tree, Unreadable>;
+
+/// A document that is not of its format.
+struct Unreadable {
+    message: String,
+    /// Its fields at the top before the one in which the fault is, if they are whole.
+    beginning: Option<Tree>,
+}
+
 /// Parses a file by its extension: JSON, or else YAML.
 pub(super) fn parse(file: &Path, bytes: &[u8]) -> Parsed {
+    let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let documents = match std::str::from_utf8(bytes) {
         _ if bytes.len() > MAX_FILE_BYTES => Err(too_much("bytes", MAX_FILE_BYTES)),
-        Ok(text) if file.extension().is_some_and(|extension| extension == "json") => json(text),
-        Ok(text) => yaml(text),
+        Ok(text) if is_json => json(text),
+        Ok(text) => yaml::documents(text),
         Err(error) => Err(format!("not UTF-8: {error}; save it as UTF-8")),
     };
     let origin = file.display().to_string();
     match documents {
-        Ok(documents) => typed(&origin, documents),
+        Ok(documents) => typed(origin, documents),
         Err(message) => Parsed { refusals: vec![whole(&origin, message)], ..Parsed::default() },
     }
 }
@@ -49,7 +67,7 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Parsed {
 pub(super) fn whole(origin: &str, message: String) -> Refusal {
     Refusal {
         origin: origin.into(),
-        document: None,
+        position: Position::default(),
         object: None,
         message,
         scope: Scope::Everything,
@@ -61,110 +79,118 @@ fn too_much(what: &str, most: usize) -> String {
 }
 
 /// JSON has no aliases, and its parser its own bound of depth.
-fn json(text: &str) -> Result<Vec<Value>, String> {
+fn json(text: &str) -> Result<Vec<Text>, String> {
     // Each node but a document follows one of these, so this is never less than there are.
     let follows_one = |byte: &u8| matches!(byte, b'{' | b'[' | b',' | b':');
     if text.as_bytes().iter().filter(|byte| follows_one(byte)).count() > MAX_NODES {
         return Err(too_much("nodes", MAX_NODES));
     }
-    let documents = serde_json::Deserializer::from_str(text).into_iter();
-    let documents = documents.take(MAX_DOCUMENTS + 1).collect::<Result<Vec<_>, _>>();
-    match documents {
-        Ok(documents) if documents.len() > MAX_DOCUMENTS => {
-            Err(too_much("documents", MAX_DOCUMENTS))
-        }
-        documents => documents.map_err(|error| format!("not JSON: {error}")),
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<Tree>();
+    let documents: Vec<_> = documents.take(MAX_DOCUMENTS + 1).collect();
+    if documents.len() > MAX_DOCUMENTS {
+        return Err(too_much("documents", MAX_DOCUMENTS));
     }
-}
-
-fn yaml(text: &str) -> Result<Vec<Value>, String> {
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_nodes: MAX_NODES,
-            // A node has a beginning and an end at most; the rest is for documents and aliases.
-            max_events: 4 * MAX_NODES,
-            max_depth: MAX_DEPTH,
-            flow_nesting_limit: MAX_DEPTH,
-            max_documents: MAX_DOCUMENTS,
-            // Aliases may repeat a text, but not beyond the longest file.
-            max_total_scalar_bytes: MAX_FILE_BYTES,
-            max_recorded_anchor_bytes: MAX_FILE_BYTES,
-            max_recorded_anchor_events: MAX_NODES,
-        },
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: MAX_NODES,
-            max_replay_stack_depth: MAX_DEPTH,
-        },
-        with_snippet: false,
+    let unreadable = |error: serde_json::Error| Unreadable {
+        message: format!("not JSON: {error}; what follows is not read either"),
+        beginning: None,
     };
-    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| explain(&error))
+    Ok(documents.into_iter().map(|document| document.map_err(unreadable)).collect())
 }
 
-fn explain(error: &serde_saphyr::Error) -> String {
-    use serde_saphyr::Error;
-    let cause = if let Error::AliasError { error, .. } = error { error } else { error };
-    match cause {
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => {
-            format!("{error}; split the file, or write out what its aliases stand for")
-        }
-        _ => format!("not YAML: {error}"),
-    }
-}
-
-fn typed(origin: &str, documents: Vec<Value>) -> Parsed {
-    let mut parsed = Parsed::default();
-    for (index, value) in documents.into_iter().enumerate() {
-        if value.is_null() {
+/// Types the documents of a file one by one.
+fn typed(origin: String, documents: Vec<Text>) -> Parsed {
+    let mut typing = Typing { origin, position: Position::default(), parsed: Parsed::default() };
+    let mut number = 0;
+    for document in documents {
+        if matches!(document, Ok(Tree::Scalar(Value::Null))) {
             continue;
         }
-        let object = crd::identify(&value);
-        let selector = crd::selector_of(&value).unwrap_or_default();
-        let refuse = |message, scope| Refusal {
-            origin: origin.into(),
-            document: Some(index + 1),
-            object: object.clone(),
-            message,
-            scope,
-        };
-        match crd::decode(value) {
-            Ok(found) if !parsed.objects.contains_key(&found.reference()) => {
-                parsed.objects.insert(found.reference(), found);
-            }
-            Ok(found) => {
-                let message = format!(
-                    "{} is in this file already; the first stays, rename or remove this one",
-                    found.reference()
-                );
-                parsed.refusals.push(refuse(message, Scope::Nothing));
-            }
-            Err(error) => {
-                let scope = scope_of(&error, selector);
-                parsed.refusals.push(refuse(error.to_string(), scope));
+        number += 1;
+        typing.position = Position { document: Some(number), items: Vec::new() };
+        match document {
+            Ok(tree) => typing.take(tree),
+            Err(Unreadable { message, beginning }) => {
+                let beginning = beginning.map(|tree| tree.into_value().0).unwrap_or_default();
+                let message = format!("{}{message}", named(&beginning));
+                typing.refuse(&beginning, message);
             }
         }
     }
-    parsed
+    typing.parsed
 }
 
-fn scope_of(error: &InvalidObject, selector: crd::Selector) -> Scope {
-    match error {
-        InvalidObject::Malformed { object, .. } if object.kind == Kind::Policy => {
-            Scope::Pods { namespace: object.namespace.clone(), selector }
+/// The object that a value says it is, to begin a message with.
+fn named(value: &Value) -> String {
+    crd::identify(value).map(|object| format!("{object}: ")).unwrap_or_default()
+}
+
+/// The typing of one file.
+struct Typing {
+    origin: String,
+    /// The document, or the item of a list, that is looked at.
+    position: Position,
+    parsed: Parsed,
+}
+
+// === impl Typing ===
+
+impl Typing {
+    fn take(&mut self, tree: Tree) {
+        let (value, twice) = tree.into_value();
+        if twice.is_empty() {
+            return self.take_value(value);
         }
-        InvalidObject::Unsupported { kind, .. } if kind == "KubeArmorClusterPolicy" => {
-            Scope::Everything
+        let fields = twice.iter().map(|field| format!("`{field}`")).collect::<Vec<_>>().join(", ");
+        let message =
+            format!("{}{fields}: the key is there twice; remove one of them", named(&value));
+        self.refuse(&value, message);
+    }
+
+    fn take_value(&mut self, value: Value) {
+        match crd::items(value) {
+            Ok(items) => {
+                for (at, item) in items.into_iter().enumerate() {
+                    self.position.items.push(at + 1);
+                    self.take_value(item);
+                    self.position.items.pop();
+                }
+            }
+            Err(value) => self.take_object(value),
         }
-        // A pod that is not known gets nothing anyway; the rest never was a policy.
-        InvalidObject::Malformed { .. }
-        | InvalidObject::Unsupported { .. }
-        | InvalidObject::NoObject(_) => Scope::Nothing,
+    }
+
+    fn take_object(&mut self, value: Value) {
+        match crd::decode(value.clone()) {
+            Ok(found) if !self.parsed.objects.contains_key(&found.reference()) => {
+                self.parsed.objects.insert(found.reference(), found);
+            }
+            Ok(found) => {
+                let object = found.reference();
+                let message = format!(
+                    "{object} is in this file already; the first stays, rename or remove this one"
+                );
+                self.push(Some(object), message, Scope::Nothing);
+            }
+            Err(error) => self.refuse(&value, error.to_string()),
+        }
+    }
+
+    /// Refuses what this value is, with whom it may concern.
+    fn refuse(&mut self, value: &Value, message: String) {
+        let scope = concern(value);
+        self.push(crd::identify(value), message, scope);
+    }
+
+    fn push(&mut self, object: Option<ObjectRef>, message: String, scope: Scope) {
+        let (origin, position) = (self.origin.clone(), self.position.clone());
+        self.parsed.refusals.push(Refusal { origin, position, object, message, scope });
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kubesmith::select::Namespaces;
+
     use super::*;
 
     const GOOD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n";
@@ -183,15 +209,97 @@ mod tests {
         let text = refusal.to_string();
         assert!(text.starts_with("p.yaml: document 2: KubeArmorPolicy default/p: spec"), "{text}");
         assert!(text.contains("unknown field `proces`"), "{text}");
-        assert!(matches!(&refusal.scope, Scope::Pods { namespace, .. } if namespace == "default"));
+        assert_eq!(refusal.scope, pods_of("default"));
+    }
+
+    fn pods_of(namespace: &str) -> Scope {
+        let namespaces = Namespaces::one(namespace);
+        Scope::Pods { namespaces, selector: crd::Selector::default() }
     }
 
     #[test]
-    fn a_file_that_is_no_yaml_is_refused_as_a_whole() {
-        let parsed = parsed(&format!("{GOOD}---\nspec: [1\n"));
-        assert!(parsed.objects.is_empty());
+    fn a_document_that_is_no_yaml_takes_nothing_from_the_others() {
+        for bad in ["spec: [1\n", "a: b: c\n", "kind: 'x\n", "\tx: 1\n"] {
+            let parsed = parsed(&format!("{bad}---\n{GOOD}---\n{bad}"));
+            assert_eq!(parsed.objects.len(), 1, "{bad:?}");
+            let found: Vec<_> = parsed.refusals.iter().map(|it| it.position.document).collect();
+            assert_eq!(found, [Some(1), Some(3)]);
+            assert_eq!(parsed.refusals[0].scope, Scope::Everything);
+            assert!(!parsed.refusals[0].message.contains('\n'), "{}", parsed.refusals[0].message);
+        }
+    }
+
+    #[test]
+    fn what_stands_before_the_fault_tells_whom_it_may_concern() {
+        let head = "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\n";
+        let metadata = "metadata:\n  name: p\n  namespace: shop\n";
+        let spec = "spec:\n  file: [\n  process:\n    matchPaths: {}}\n";
+        let refused = |text: &str| parsed(text).refusals.remove(0);
+        let refusal = refused(&format!("{head}{metadata}{spec}"));
+        assert_eq!(refusal.scope, pods_of("shop"));
+        let text = refusal.to_string();
+        let start = "p.yaml: document 1: KubeArmorPolicy shop/p: not YAML: ";
+        assert!(text.starts_with(start), "{text}");
+        // Where the fault is before it, or in it, the namespace may be any.
+        assert_eq!(refused(&format!("{head}{spec}{metadata}")).scope, Scope::Everything);
+        let unclosed = metadata.replace("p\n", "'p\n");
+        assert_eq!(refused(&format!("{head}{unclosed}spec: {{}}\n")).scope, Scope::Everything);
+        let pod = format!("apiVersion: v1\nkind: Pod\n{metadata}{spec}");
+        assert_eq!(refused(&pod).scope, Scope::Nothing);
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_is_named_with_its_object() {
+        let policy = "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\n\
+                      metadata: {name: p, namespace: shop}\nspec:\n  process:\n    \
+                      matchPaths: [{path: /a, path: /b}]\n  process: {}\n";
+        let parsed = parsed(&format!("{GOOD}---\n{policy}"));
+        assert_eq!(parsed.objects.len(), 1);
+        let text = parsed.refusals[0].to_string();
+        let expected = "p.yaml: document 2: KubeArmorPolicy shop/p: \
+                        `spec.process.matchPaths[0].path`, `spec.process`: the key is there twice; \
+                        remove one of them";
+        assert_eq!(text, expected);
+        assert_eq!(parsed.refusals[0].scope, pods_of("shop"));
+        let json =
+            r#"{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}, "kind": ""}"#;
+        let parsed = parse(Path::new("n.json"), json.as_bytes());
+        assert!(parsed.objects.is_empty() && parsed.refusals[0].message.contains("`kind`"));
         assert_eq!(parsed.refusals[0].scope, Scope::Everything);
-        assert!(!parsed.refusals[0].message.contains('\n'), "{}", parsed.refusals[0].message);
+    }
+
+    #[test]
+    fn a_namespace_or_a_selector_that_is_there_twice_may_be_any() {
+        let policy = |metadata: &str, selector: &str| {
+            let text = format!(
+                "apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\n\
+                 metadata: {{name: p, {metadata}}}\nspec: {{selector: {{matchLabels: {{{selector}}}}}}}\n"
+            );
+            parsed(&text).refusals.remove(0).scope
+        };
+        let Scope::Pods { namespaces, .. } = policy("namespace: a, namespace: b", "app: x") else {
+            panic!("some pods");
+        };
+        assert_eq!(namespaces, Namespaces::all());
+        assert_eq!(policy("namespace: a", "app: x, app: y"), pods_of("a"));
+    }
+
+    #[test]
+    fn lists_are_their_items() {
+        let policy = "{metadata: {name: NAME, namespace: shop}, spec: {}}";
+        let list = format!(
+            "apiVersion: v1\nkind: List\nitems:\n- {{apiVersion: v1, kind: Pod, metadata: {{name: a}}}}\n\
+             - apiVersion: security.kubearmor.com/v1\n  kind: KubeArmorPolicyList\n  items: \
+             [{}, {}, {{metadata: {{namespace: shop}}}}]\n",
+            policy.replace("NAME", "p"),
+            policy.replace("NAME", "q"),
+        );
+        let parsed = parsed(&list);
+        assert_eq!(parsed.objects.len(), 3);
+        let text = parsed.refusals[0].to_string();
+        let start = "p.yaml: document 1: item 2: item 3: KubeArmorPolicy of namespace shop: `metadata.name`";
+        assert!(text.starts_with(start), "{text}");
+        assert_eq!(parsed.refusals[0].scope, pods_of("shop"));
     }
 
     #[test]

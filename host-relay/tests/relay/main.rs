@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a broken fixture is a failed test")]
 
 mod api;
+mod documents;
 mod events;
 mod fleet;
 mod many;

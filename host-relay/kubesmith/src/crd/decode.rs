@@ -4,22 +4,37 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Kind, KubeArmorPolicy, Metadata, Namespace, Object, ObjectRef, Pod, Selector};
+use super::{
+    Kind, KubeArmorPolicy, Metadata, Namespace, Object, ObjectRef, Pod, Selector,
+    nulls::without_nulls,
+};
 
 /// Where an object without a namespace lives, as for `kubectl`.
-const DEFAULT_NAMESPACE: &str = "default";
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// The group of policies.
+pub const KUBEARMOR_GROUP: &str = "security.kubearmor.com/";
+
+/// The kinds that are supported.
+const KINDS: [(&str, &str, Kind); 3] = [
+    ("security.kubearmor.com/v1", "KubeArmorPolicy", Kind::Policy),
+    ("v1", "Pod", Kind::Pod),
+    ("v1", "Namespace", Kind::Namespace),
+];
 
 /// Why a value is no object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidObject {
     /// Not a Kubernetes object.
-    #[error("`{0}` is missing; every document needs apiVersion, kind and metadata.name")]
-    NoObject(&'static str),
+    #[error("{what}{problem}; every document needs apiVersion, kind and metadata.name")]
+    NoObject {
+        /// Its kind and namespace with a colon, as far as they can be told.
+        what: String,
+        /// The field and what is wrong with it.
+        problem: String,
+    },
     /// An object of another kind.
-    #[error(
-        "{kind} `{name}` ({api_version}): kind not supported yet; remove it (supported: \
-         KubeArmorPolicy of security.kubearmor.com/v1, Pod and Namespace of v1)"
-    )]
+    #[error("{kind} `{name}` ({api_version}): {remedy}")]
     Unsupported {
         /// Its apiVersion.
         api_version: String,
@@ -27,6 +42,8 @@ pub enum InvalidObject {
         kind: String,
         /// Its name.
         name: String,
+        /// The field that is meant, or what to do.
+        remedy: String,
     },
     /// A field is unknown, missing or of another type.
     #[error("{object}: {field}: {problem}")]
@@ -40,18 +57,22 @@ pub enum InvalidObject {
     },
 }
 
-/// Types a value.
+/// Types a value. A key without a value is absent.
 ///
 /// # Errors
 /// If its kind is not supported, or the first field that is not as its kind demands.
-pub fn decode(value: Value) -> Result<Object, InvalidObject> {
-    let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
-    let api_version = text("/apiVersion").ok_or(InvalidObject::NoObject("apiVersion"))?;
-    let kind = text("/kind").ok_or(InvalidObject::NoObject("kind"))?;
-    let name = text("/metadata/name").ok_or(InvalidObject::NoObject("metadata.name"))?;
+pub fn decode(mut value: Value) -> Result<Object, InvalidObject> {
+    without_nulls(&mut value);
+    let api_version = required(&value, "apiVersion")?;
+    let kind = required(&value, "kind")?;
+    let name = required(&value, "metadata.name")?;
+    if let Some(Err(problem)) = text(&value, "metadata.namespace") {
+        return Err(InvalidObject::NoObject { what: what(&value), problem });
+    }
     let Some(object) = identify(&value) else {
+        let remedy = remedy(api_version, kind);
         let (api_version, kind, name) = (api_version.into(), kind.into(), name.into());
-        return Err(InvalidObject::Unsupported { api_version, kind, name });
+        return Err(InvalidObject::Unsupported { api_version, kind, name, remedy });
     };
     match object.kind {
         Kind::Policy => {
@@ -76,26 +97,74 @@ pub fn decode(value: Value) -> Result<Object, InvalidObject> {
 /// not supported.
 #[must_use]
 pub fn identify(value: &Value) -> Option<ObjectRef> {
-    let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
-    let kind = match (text("/apiVersion")?, text("/kind")?) {
-        ("security.kubearmor.com/v1", "KubeArmorPolicy") => Kind::Policy,
-        ("v1", "Pod") => Kind::Pod,
-        ("v1", "Namespace") => Kind::Namespace,
-        _ => return None,
+    let given = |field| text(value, field)?.ok();
+    let (api_version, kind) = (given("apiVersion")?, given("kind")?);
+    let (.., kind) = KINDS.into_iter().find(|it| (it.0, it.1) == (api_version, kind))?;
+    let namespace = match (kind, text(value, "metadata.namespace")) {
+        (Kind::Namespace, _) => "",
+        (_, None | Some(Ok(""))) => DEFAULT_NAMESPACE,
+        (_, Some(namespace)) => namespace.ok()?,
     };
-    let namespace = match kind {
-        Kind::Namespace => "",
-        Kind::Policy | Kind::Pod => text("/metadata/namespace").unwrap_or(DEFAULT_NAMESPACE),
+    let name = given("metadata.name")?;
+    Some(ObjectRef { kind, namespace: namespace.into(), name: name.into() })
+}
+
+/// The text of a field; none if it is absent.
+fn text<'a>(value: &'a Value, field: &str) -> Option<Result<&'a str, String>> {
+    let found = field.split('.').try_fold(value, |value, key| value.get(key))?;
+    match found {
+        Value::Null => None,
+        Value::String(text) => Some(Ok(text)),
+        Value::Number(_) | Value::Bool(_) => Some(Err(format!("`{field}` is no text; quote it"))),
+        Value::Array(_) | Value::Object(_) => Some(Err(format!("`{field}` is no text"))),
+    }
+}
+
+fn required<'a>(value: &'a Value, field: &str) -> Result<&'a str, InvalidObject> {
+    let problem = match text(value, field) {
+        Some(Ok("")) => format!("`{field}` is empty"),
+        Some(Ok(text)) => return Ok(text),
+        Some(Err(problem)) => problem,
+        None => format!("`{field}` is missing"),
     };
-    Some(ObjectRef { kind, namespace: namespace.into(), name: text("/metadata/name")?.into() })
+    Err(InvalidObject::NoObject { what: what(value), problem })
+}
+
+/// What an object without a name is.
+fn what(value: &Value) -> String {
+    let given = |field| text(value, field).and_then(Result::ok);
+    let name = given("metadata.name").map(|name| format!(" `{name}`")).unwrap_or_default();
+    match (given("kind"), given("metadata.namespace")) {
+        (Some(kind), Some(namespace)) => format!("{kind}{name} of namespace {namespace}: "),
+        (Some(kind), None) => format!("{kind}{name}: "),
+        (None, _) => String::new(),
+    }
+}
+
+/// What to write instead of a kind that is not supported.
+fn remedy(api_version: &str, kind: &str) -> String {
+    let similar = KINDS.into_iter().find(|(_, known, _)| known.eq_ignore_ascii_case(kind));
+    match similar {
+        Some((known, name, _)) if name == kind => {
+            format!("apiVersion: `{api_version}` has no such kind here; write `{known}`")
+        }
+        Some((known, name, _)) => {
+            format!("kind: write it as `{name}`, with apiVersion `{known}`")
+        }
+        None => "kind: not supported yet; remove it (supported: KubeArmorPolicy of \
+                 security.kubearmor.com/v1, Pod and Namespace of v1)"
+            .into(),
+    }
 }
 
 /// Selector of a policy that may be malformed otherwise; none if the selector itself is.
 #[must_use]
 pub fn selector_of(value: &Value) -> Option<Selector> {
-    match value.pointer("/spec/selector") {
-        Some(selector) => serde_json::from_value(selector.clone()).ok(),
-        None => Some(Selector::default()),
+    let mut value = value.pointer("/spec/selector").cloned().unwrap_or_default();
+    without_nulls(&mut value);
+    match value {
+        Value::Null => Some(Selector::default()),
+        value => serde_json::from_value(value).ok(),
     }
 }
 
@@ -153,7 +222,67 @@ mod tests {
         });
         let error = decode(value).unwrap_err().to_string();
         assert!(error.contains("KubeArmorClusterPolicy `c`"), "{error}");
-        assert!(error.contains("kind not supported yet"), "{error}");
+        assert!(error.contains("kind: not supported yet"), "{error}");
+    }
+
+    #[test]
+    fn a_kind_or_version_that_is_nearly_one_is_told_with_the_right_one() {
+        for (api_version, kind, remedy) in [
+            ("security.kubearmor.com/v1", "kubearmorpolicy", "kind: write it as `KubeArmorPolicy`"),
+            ("security.kubearmor.com/v2", "KubeArmorPolicy", "write `security.kubearmor.com/v1`"),
+            ("v1", "pod", "kind: write it as `Pod`"),
+        ] {
+            let value = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}});
+            let error = decode(value).unwrap_err().to_string();
+            assert!(error.contains(remedy), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_object_without_a_name_is_told_by_kind_and_namespace() {
+        let mut value = policy(json!({}));
+        value["metadata"] = json!({"namespace": "web"});
+        let error = decode(value.clone()).unwrap_err().to_string();
+        let start = "KubeArmorPolicy of namespace web: `metadata.name` is missing; ";
+        assert!(error.starts_with(start), "{error}");
+        value["metadata"] = json!({"name": 7, "namespace": "web"});
+        let error = decode(value).unwrap_err().to_string();
+        assert!(error.contains("`metadata.name` is no text; quote it"), "{error}");
+    }
+
+    #[test]
+    fn a_namespace_that_is_no_text_does_not_become_the_default_one() {
+        let mut value = policy(json!({}));
+        value["metadata"] = json!({"name": "p", "namespace": 3});
+        assert_eq!(identify(&value), None);
+        assert!(decode(value).is_err());
+    }
+
+    #[test]
+    fn a_key_without_a_value_is_absent_wherever_it_is() {
+        let null = Value::Null;
+        let spec = json!({
+            "selector": {"matchLabels": null, "matchExpressions": null},
+            "process": {
+                "matchPaths": [{
+                    "path": "/bin/ls", "execname": null, "allowedArgs": null, "ownerOnly": null,
+                    "pts": null, "fromSource": null, "severity": null, "tags": null,
+                    "message": null, "action": null,
+                }],
+                "matchDirectories": null, "matchPatterns": null, "severity": null,
+            },
+            "file": null, "network": null, "capabilities": null,
+            "syscalls": {"matchSyscalls": null}, "presets": null, "apparmor": null,
+            "severity": null, "tags": null, "message": null, "action": null,
+        });
+        let plain =
+            policy(json!({"process": {"matchPaths": [{"path": "/bin/ls"}]}, "syscalls": {}}));
+        let mut value = policy(spec);
+        for field in ["uid", "labels", "annotations", "managedFields"] {
+            value["metadata"][field] = null.clone();
+        }
+        value["status"] = null;
+        assert_eq!(decode(value), decode(plain));
     }
 
     #[test]

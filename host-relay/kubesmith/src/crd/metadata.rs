@@ -67,3 +67,12 @@ pub(super) fn strict<'de, D: Deserializer<'de>>(source: D) -> Result<Metadata, D
     let Strict { name, namespace, uid, labels, annotations, .. } = Strict::deserialize(source)?;
     Ok(Metadata { name, namespace, uid, labels, annotations })
 }
+
+/// Whether a value is metadata with no field that Kubernetes does not have, apart from its name.
+#[must_use]
+pub fn is_metadata(value: &serde_json::Value) -> bool {
+    let Some(mut fields) = value.as_object().cloned() else { return false };
+    fields.insert("name".into(), "".into());
+    fields.retain(|_, field| !field.is_null());
+    Strict::deserialize(serde_json::Value::Object(fields)).is_ok()
+}

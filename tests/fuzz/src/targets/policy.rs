@@ -24,6 +24,7 @@ const VALID: &[&[u8]] = &[
     include_bytes!("../../../../host-relay/kubesmith/tests/golden/whitelist-from-source/policy.yaml"),
     b"{\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"web-0\", \"namespace\": \"shop\"}, \"spec\": {\"containers\": [{\"name\": \"web\"}]}}\n",
     b"apiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\nmetadata: &m {name: a, labels: {a: b}}\nspec:\n  process: &p\n    matchPaths: [{path: /usr/bin/apt, fromSource: [{path: /bin/sh}]}]\n    severity: 3\n    tags: [a, b]\n  file: {matchDirectories: [{dir: /etc/, recursive: true, action: Audit}]}\n  action: block\n---\napiVersion: v1\nkind: Pod\nmetadata: *m\nspec: {containers: [{name: web}]}\n",
+    b"apiVersion: v1\nkind: List\nitems:\n- apiVersion: security.kubearmor.com/v1\n  kind: KubeArmorPolicy\n  metadata: {name: a, namespace: shop, annotations: }\n  spec:\n    selector: {matchLabels: {app: web}}\n    process:\n      matchPaths: [{path: /usr/bin/apt, fromSource: }]\n- {apiVersion: v1, kind: Pod, metadata: {name: web-0, namespace: shop, labels: {app: web}}, spec: {containers: [{name: web}]}}\n",
 ];
 
 const WORDS: &[&[u8]] = &[
@@ -84,6 +85,10 @@ const WORDS: &[&[u8]] = &[
     b"severity: 11",
     b"presets: ",
     b"kind: KubeArmorClusterPolicy\n",
+    b"kind: List\n",
+    b"items: [",
+    b"action: ",
+    b"spec: {}\n",
 ];
 
 /// The target.

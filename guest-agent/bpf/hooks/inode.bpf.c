@@ -17,7 +17,7 @@ int BPF_PROG(inode_copy_up, struct dentry *src, struct cred **new, int ret)
 		return refuse(&s, NULL, ABI_INODE_COPY_UP, ABI_FILE);
 	if (!(s.set->flags & (ABI_SET_IDENTITY | ABI_SET_TAINT)))
 		return 0;
-	inode = src->d_inode;
+	inode = inode_of(src);
 	if (!inode || begin_copy(&s, inode))
 		return refuse(&s, NULL, ABI_INODE_COPY_UP, ABI_FILE);
 	return 0;

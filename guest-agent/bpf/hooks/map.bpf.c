@@ -61,7 +61,8 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 	if (!(prot & PROT_EXEC) || is_unlabelled())
 		return 0;
 	code.writable = prot & PROT_WRITE && flags & MAP_PRIVATE;
-	return map_executable(file, &code, ABI_MMAP_FILE);
+	/* NULL for anonymous memory. */
+	return map_executable(is_null(file) ? NULL : file, &code, ABI_MMAP_FILE);
 }
 
 SEC("lsm/file_mprotect")

@@ -10,7 +10,7 @@ int BPF_PROG(inode_link, struct dentry *old_dentry, struct inode *dir, struct de
 
 	if (ret)
 		return ret;
-	inode = old_dentry->d_inode;
+	inode = inode_of(old_dentry);
 	if (!inode)
 		return 0;
 	label = bpf_inode_storage_get(&labels, inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -103,7 +103,7 @@ int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned
  * lower file of several names up under one of them, and this kernel sees a new file there. */
 static __always_inline bool splits(struct dentry *dentry)
 {
-	struct inode *inode = dentry->d_inode;
+	struct inode *inode = inode_of(dentry);
 
 	return inode && is_fuse(inode) && !has_one_name(inode);
 }

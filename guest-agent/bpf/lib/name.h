@@ -49,7 +49,7 @@ static __noinline int find_name(struct scope *s, struct dentry *name, struct cla
 		return -1;
 	found->name = a.place;
 	*flags = node_flags(a.place);
-	inode = name->d_inode;
+	inode = inode_of(name);
 	found->inode = inode ? identity_class(s->set, inode) : 0;
 	return 0;
 }
@@ -133,9 +133,9 @@ static __always_inline bool are_nobodys(struct dentry *first, struct dentry *sec
 		return false;
 	if (!(s.set->flags & (ABI_SET_FILE | ABI_SET_GUARDS)))
 		return true;
-	if (!is_nobodys(s.set, first, first->d_inode))
+	if (!is_nobodys(s.set, first, inode_of(first)))
 		return false;
-	return !second || is_nobodys(s.set, second, second->d_inode);
+	return !second || is_nobodys(s.set, second, inode_of(second));
 }
 
 /* Decides about the changes of one call: of one name, or of two. */

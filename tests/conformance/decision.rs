@@ -200,7 +200,7 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |fact: fn(&File) -> bool| self.file.as_ref().is_some_and(fact);
         let facts = [
-            ('f', self.file.is_some()),
+            ('f', of(|file| !file.irregular)),
             ('t', of(|file| file.tainted)),
             ('u', of(|file| file.unlinked)),
             ('o', of(|file| file.foreign)),

@@ -32,8 +32,7 @@ pub(crate) fn actions(
     let mut actions = vec![(who, Action::Exec(at(&file)?))];
     if file == DRIVER {
         let ["run", way] = arguments else { bail!("the driver is asked for one way") };
-        let found = Way::all().find(|known| known.id == *way);
-        let Some(found) = found else { bail!("the model has no way {way}") };
+        let Some(found) = Way::find(way) else { bail!("the model has no way {way}") };
         actions.extend(found.steps_in(world, who));
         return Ok(actions);
     }

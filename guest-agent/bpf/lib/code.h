@@ -20,6 +20,14 @@ static __always_inline bool is_foreign(const struct abi_set *set, struct file *f
 	return !is_internal(file) || sb->s_flags & (SB_KERNMOUNT | SB_NOUSER);
 }
 
+/* Whether the file is one of a file system. A map of anything else is a map of memory: a device such as
+ * /dev/zero, or what the kernel itself has made of memory, as the rings of io_uring. */
+static __always_inline bool is_regular(struct inode *inode)
+{
+	return (inode->i_mode & S_IFMT) == S_IFREG &&
+	       !(inode->i_sb->s_flags & (SB_KERNMOUNT | SB_NOUSER));
+}
+
 static __noinline int look_at(const struct scope *s, struct file *file, struct code *c)
 {
 	const struct abi_set *set = s->set;
@@ -28,7 +36,7 @@ static __noinline int look_at(const struct scope *s, struct file *file, struct c
 	if (!set || !inode)
 		return -1;
 	c->options = set->flags;
-	c->has_file = 1;
+	c->has_file = is_regular(inode);
 	c->unlinked = inode->i_nlink == 0;
 	c->tainted = set->flags & ABI_SET_TAINT && is_tainted(s, inode);
 	c->foreign = is_foreign(set, file);

@@ -68,7 +68,7 @@ static inline void deny_by_option(struct outcome *out, __u8 primitive)
 /* What options look at when code is to be run from a file or memory. */
 struct code {
 	__u32 options; /* ABI_SET_* */
-	__u8 has_file;
+	__u8 has_file; /* a regular one, of a file system */
 	__u8 tainted;
 	__u8 unlinked;
 	__u8 foreign; /* of a file system that came after the rules */

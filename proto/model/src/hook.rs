@@ -28,6 +28,9 @@ pub struct File {
     pub internal: bool,
     /// It is a directory.
     pub directory: bool,
+    /// It is neither that nor a regular file of a file system: a device, or what the kernel made of
+    /// memory. To map it is to map memory.
+    pub irregular: bool,
     /// It is the program that the task executes, or its script: what its exec was decided on; or, while
     /// execve opens it, what lies behind that.
     pub executed: bool,

@@ -93,7 +93,11 @@ impl Prepared {
             Ok(()) => Outcome::Ran,
             Err(cause) => {
                 let stop = Stop { step, reason: cause.reason() };
-                if cause.is_denial() { Outcome::Denied(stop) } else { Outcome::Failed(stop) }
+                if cause.is_denial(self.entry.dies) {
+                    Outcome::Denied(stop)
+                } else {
+                    Outcome::Failed(stop)
+                }
             }
         };
         Report { way: self.entry.id.into(), outcome, steps, left }
@@ -234,9 +238,9 @@ mod tests {
         let pid = Pid::from_raw(1);
         let ended = WaitStatus::Exited(pid, 0);
         assert_eq!(judged(b"a mark\n", Some(Cause::Errno(13)), ended), Ok(()));
-        assert!(!judged(b"mar", None, ended).unwrap_err().is_denial());
+        assert!(!judged(b"mar", None, ended).unwrap_err().is_denial(None));
         assert_eq!(judged(b"", Some(Cause::Errno(13)), ended), Err(Cause::Errno(13)));
         let killed = WaitStatus::Signaled(pid, Signal::SIGSEGV, false);
-        assert!(judged(b"", None, killed).unwrap_err().is_denial());
+        assert_eq!(judged(b"", None, killed), Err(Cause::Signal(Signal::SIGSEGV as i32)));
     }
 }

@@ -13,6 +13,8 @@ pub enum Set {
     Ways,
     /// Ways beyond them, for rules that already stop many.
     More,
+    /// Code made in memory, as just-in-time compilers do: no rule on a program speaks of it.
+    Code,
 }
 
 /// What has to happen between a way's two phases.
@@ -41,17 +43,27 @@ pub struct Entry {
     pub between: Option<Between>,
     /// Whether the code comes from outside: the target's own file is never read.
     pub foreign: bool,
+    /// The signal by which a denial may show: the kernel found out when the old program was gone. Any
+    /// other death is no denial.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dies: Option<i32>,
 }
+
+const SIGSEGV: i32 = 11;
 
 // === impl Entry ===
 
 impl Entry {
     const fn new(set: Set, (id, name): (&'static str, &'static str), steps: &'static str) -> Self {
-        Self { id, name, set, steps, between: None, foreign: false }
+        Self { id, name, set, steps, between: None, foreign: false, dies: None }
     }
 
     const fn foreign(self) -> Self {
         Self { foreign: true, ..self }
+    }
+
+    const fn dies(self, signal: i32) -> Self {
+        Self { dies: Some(signal), ..self }
     }
 
     const fn between(self, between: Between) -> Self {
@@ -61,7 +73,7 @@ impl Entry {
     /// The one of this id.
     #[must_use]
     pub fn find(id: &str) -> Option<&'static Self> {
-        ALL.iter().find(|entry| entry.id.eq_ignore_ascii_case(id))
+        ALL.iter().chain(CODE).find(|entry| entry.id.eq_ignore_ascii_case(id))
     }
 }
 
@@ -77,7 +89,11 @@ const fn more(id: &'static str, name: &'static str, steps: &'static str) -> Entr
     Entry::new(Set::More, (id, name), steps)
 }
 
-/// All of them, in the order of the table. T is the target, x a fresh name, M an empty directory,
+const fn code(id: &'static str, name: &'static str, steps: &'static str) -> Entry {
+    Entry::new(Set::Code, (id, name), steps).foreign()
+}
+
+/// All ways to the target, in the order of the table. T is the target, x a fresh name, M an empty directory,
 /// A an allowed program.
 pub const ALL: &[Entry] = &[
     control("C1", "direct", "run T"),
@@ -122,7 +138,7 @@ pub const ALL: &[Entry] = &[
     way("B37", "script-byo", "sh with an equal script from elsewhere").foreign(),
     more("S1", "map-then-protect", "map T readable; make the map executable; jump"),
     more("S2", "overlay-ld.so", "mount as B14; run the loader with T there, or map it"),
-    more("S3", "interpreter-elf", "run an ELF whose PT_INTERP is T"),
+    more("S3", "interpreter-elf", "run an ELF whose PT_INTERP is T").dies(SIGSEGV),
     more("S4", "interpreter-script", "run a file that starts with #!T"),
     more("S5", "patch-map", "map A privately; store T's bytes; make it executable; jump").foreign(),
     more("S6", "patch-wx-map", "map A privately, writable and executable; store; jump").foreign(),
@@ -144,6 +160,21 @@ pub const ALL: &[Entry] = &[
         .between(Between::Eviction),
 ];
 
+/// Ways to code in memory, and to that of a file. They need no target.
+pub const CODE: &[Entry] = &[
+    code("M1", "write-then-exec", "map memory; write code; make it executable; jump"),
+    code("M2", "anonymous-rwx", "map memory writable and executable; write code; jump"),
+    code("M3", "shared-rwx", "M2, with memory that children share"),
+    code("M4", "zero-device", "M3, with a map of /dev/zero"),
+    code("M5", "sysv-segment", "M2, with a segment that is attached executable"),
+    code("M6", "memfd-map", "M3, with a map of a memfd"),
+    code("M7", "ring-entries", "M3, with the entries of an io_uring"),
+    code("M8", "implied", "let what is readable be executable; map memory; write code; jump"),
+    code("M9", "implied-heap", "M8, with the heap"),
+    code("M10", "map-program", "map A executable; jump"),
+    code("M11", "protect-program", "map A readable; make the map executable; jump"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,5 +194,9 @@ mod tests {
         }
         assert_eq!(Entry::find("b07").map(|entry| entry.name), Some("xchg-file"));
         assert_eq!(Entry::find("B7"), None);
+        for (number, entry) in CODE.iter().enumerate() {
+            assert_eq!((entry.id, entry.set), (&*format!("M{}", number + 1), Set::Code));
+        }
+        assert_eq!(Entry::find("m11").map(|entry| entry.name), Some("protect-program"));
     }
 }

@@ -9,7 +9,7 @@ use attacks::places::LOADER;
 pub(crate) const TARGET_MARK: &[u8; MARK_BYTES] = b"attack: the target itself has run";
 
 /// What the allowed program prints.
-const ALLOWED_MARK: &[u8; MARK_BYTES] = b"attack: an allowed program's run\n";
+pub(crate) const ALLOWED_MARK: &[u8; MARK_BYTES] = b"attack: an allowed program's run\n";
 
 const MARK_BYTES: usize = 33;
 

@@ -22,7 +22,7 @@ mod ways;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use attacks::catalogue::ALL;
+use attacks::catalogue::{ALL, CODE, Entry};
 use attacks::report::{self, Report};
 
 use self::args::{Args, RunArgs, Verb};
@@ -57,10 +57,11 @@ fn main() -> ExitCode {
 
 fn list(json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
+    let all: Vec<&Entry> = ALL.iter().chain(CODE).collect();
     if json {
-        return writeln!(out, "{}", serde_json::to_string(ALL)?);
+        return writeln!(out, "{}", serde_json::to_string(&all)?);
     }
-    ALL.iter()
+    all.iter()
         .try_for_each(|entry| writeln!(out, "{:<4} {:<22} {}", entry.id, entry.name, entry.steps))
 }
 

@@ -8,9 +8,11 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::mem;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::ptr;
 
+use nix::errno::Errno;
+use nix::libc;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap, mmap_anonymous, mprotect, munmap};
 
 use crate::elf::ENTRY;
@@ -64,6 +66,51 @@ impl Map {
         trace.step("mmap (anonymous, rw)", map).map(Self)
     }
 
+    /// Maps memory of no file, or of one at an offset, readable, writable and executable at once.
+    pub(crate) fn at_once(
+        trace: &Trace,
+        flags: MapFlags,
+        file: Option<(BorrowedFd<'_>, u64)>,
+    ) -> Result<Self, Cause> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE | ProtFlags::EXEC;
+        // SAFETY: as in `file`.
+        let map = || unsafe {
+            match file {
+                Some((file, offset)) => mmap(ptr::null_mut(), PAGE, prot, flags, file, offset),
+                None => mmap_anonymous(ptr::null_mut(), PAGE, prot, flags),
+            }
+        };
+        trace.step("mmap (rwx)", map).map(Self)
+    }
+
+    /// Attaches a segment of System V, executable.
+    pub(crate) fn segment(trace: &Trace) -> Result<Self, Cause> {
+        let create = libc::IPC_CREAT | 0o700;
+        let id = trace.step("shmget", || {
+            // SAFETY: a new segment, which concerns no memory yet.
+            Errno::result(unsafe { libc::shmget(libc::IPC_PRIVATE, PAGE, create) })
+        })?;
+        let at = trace.step("shmat (rwx)", || {
+            // SAFETY: the kernel chooses the place.
+            let at = unsafe { libc::shmat(id, ptr::null(), libc::SHM_EXEC) };
+            if at.addr() == usize::MAX { Err(Errno::last()) } else { Ok(at) }
+        });
+        // SAFETY: it goes with the last map of it.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, ptr::null_mut()) };
+        at.map(Self)
+    }
+
+    /// A page of new heap.
+    pub(crate) fn heap(trace: &Trace) -> Result<Self, Cause> {
+        // SAFETY: memory that this takes is asked for by this call alone, and never given back.
+        let end = trace.step("brk", || match unsafe { libc::sbrk(2 * PAGE as isize) } {
+            end if end.addr() == usize::MAX => Err(Errno::last()),
+            end => Ok(end),
+        })?;
+        // SAFETY: two pages hold a whole one.
+        Ok(Self(unsafe { end.byte_add(end.align_offset(PAGE)) }))
+    }
+
     /// Puts bytes at its begin. It must be a writable one.
     pub(crate) fn store(&mut self, bytes: &[u8]) {
         let count = bytes.len().min(PAGE);
@@ -95,6 +142,15 @@ impl Map {
             entry()
         }
     }
+}
+
+/// Lets all that this process maps readable be executable too.
+pub(crate) fn imply_execution(trace: &Trace) -> Result<(), Cause> {
+    trace.step("personality (read implies exec)", || {
+        // SAFETY: it changes what later maps are, and no memory.
+        Errno::result(unsafe { libc::personality(libc::READ_IMPLIES_EXEC as libc::c_ulong) })
+            .map(drop)
+    })
 }
 
 /// Address of the page of the own text that may be overwritten.

@@ -54,6 +54,13 @@ pub(crate) fn perform(operation: Operation, from: &CStr, to: &CStr) -> io::Resul
     }
 }
 
+/// A ring, and how far into it its entries lie: they are memory of this process's.
+pub(crate) fn entries() -> io::Result<(OwnedFd, u64)> {
+    // SAFETY: no flags are set, so that the kernel only writes into the parameters.
+    let fd = unsafe { io_uring_setup(ENTRIES, &mut io_uring_params::default()) }?;
+    Ok((fd, IORING_OFF_SQES))
+}
+
 // === impl Ring ===
 
 impl Ring {

@@ -199,6 +199,6 @@ mod tests {
         assert_eq!(denied, Err(Errno::EACCES.into()));
         assert_eq!(heard(&output(1, "tar: Operation not permitted")), Err(Errno::EPERM.into()));
         let other = heard(&output(1, "cat: x: No such file or directory"));
-        assert!(!other.unwrap_err().is_denial());
+        assert!(!other.unwrap_err().is_denial(None));
     }
 }

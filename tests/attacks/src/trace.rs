@@ -82,14 +82,12 @@ impl Trace {
 // === impl Cause ===
 
 impl Cause {
-    /// Whether the kernel says by it that something is not permitted. A program that was not
-    /// permitted to map a part of itself is killed.
-    pub(crate) fn is_denial(&self) -> bool {
+    /// Whether the kernel says by it that something is not permitted. A signal says so only where the
+    /// way expects it: a fault of the kernel's ends a process too.
+    pub(crate) fn is_denial(&self, dies: Option<i32>) -> bool {
         match self {
             Self::Errno(errno) => [Errno::EACCES, Errno::EPERM].map(|it| it as i32).contains(errno),
-            Self::Signal(signal) => {
-                [Signal::SIGKILL, Signal::SIGSEGV].map(|it| it as i32).contains(signal)
-            }
+            Self::Signal(signal) => dies == Some(*signal),
             Self::Other(_) => false,
         }
     }
@@ -126,17 +124,21 @@ mod tests {
     fn a_step_is_said_before_it_is_made_and_fails_with_its_number() {
         let trace = Trace::Memory(RefCell::default());
         let cause = trace.step("rename", || Err::<(), _>(Errno::EXDEV)).unwrap_err();
-        assert_eq!((cause.is_denial(), cause.reason()), (false, "EXDEV".into()));
-        assert!(Cause::from(Errno::EACCES).is_denial() && Cause::from(Errno::EPERM).is_denial());
+        assert_eq!((cause.is_denial(None), cause.reason()), (false, "EXDEV".into()));
+        let denied = |errno| Cause::from(errno).is_denial(None);
+        assert!(denied(Errno::EACCES) && denied(Errno::EPERM));
         let Trace::Memory(notes) = trace else { unreachable!("made above") };
         assert_eq!(notes.into_inner(), [Note::Step("rename".into())]);
     }
 
     #[test]
-    fn only_the_signals_of_a_denied_map_are_denials() {
-        let denials = [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGILL, Signal::SIGPIPE]
-            .map(|signal| Cause::Signal(signal as i32).is_denial());
-        assert_eq!(denials, [true, true, false, false]);
-        assert!(!Cause::Other("Permission denied".into()).is_denial());
+    fn a_signal_is_a_denial_only_where_the_way_expects_it() {
+        let denials = |dies: Option<Signal>| {
+            [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGILL]
+                .map(|signal| Cause::Signal(signal as i32).is_denial(dies.map(|it| it as i32)))
+        };
+        assert_eq!(denials(None), [false; 3]);
+        assert_eq!(denials(Some(Signal::SIGSEGV)), [false, true, false]);
+        assert!(!Cause::Other("Permission denied".into()).is_denial(None));
     }
 }

@@ -6,12 +6,13 @@
 
 use attacks::catalogue::Entry;
 
-use crate::elf::TARGET_MARK;
+use crate::elf::{ALLOWED_MARK, TARGET_MARK};
 use crate::image::SCRIPT_MARK;
 use crate::scene::Scene;
 use crate::steps::Gone;
 use crate::trace::Trace;
 
+mod code;
 mod copies;
 mod detached;
 mod evicted;
@@ -43,7 +44,12 @@ pub(crate) fn find(entry: &Entry) -> Way {
         id => (one_phase(id), None),
     };
     let by_script = matches!(entry.id, "C2" | "B34" | "B35" | "B36" | "B37");
-    Way { first, go, mark: if by_script { SCRIPT_MARK } else { TARGET_MARK } }
+    let mark = match entry.id {
+        "M10" | "M11" => ALLOWED_MARK,
+        _ if by_script => SCRIPT_MARK,
+        _ => TARGET_MARK,
+    };
+    Way { first, go, mark }
 }
 
 fn one_phase(id: &str) -> fn(&Scene, &Trace) -> Gone {
@@ -101,6 +107,23 @@ fn one_phase(id: &str) -> fn(&Scene, &Trace) -> Gone {
         "S13" => detached::overlay_by_loader,
         "S14" => names::ring_rename,
         "S15" => names::ring_link,
+        _ => without_target(id),
+    }
+}
+
+fn without_target(id: &str) -> fn(&Scene, &Trace) -> Gone {
+    match id {
+        "M1" => code::written_then_executable,
+        "M2" => code::at_once,
+        "M3" => code::shared,
+        "M4" => code::zero_device,
+        "M5" => code::segment,
+        "M6" => code::memfd,
+        "M7" => code::ring_entries,
+        "M8" => code::implied,
+        "M9" => code::implied_heap,
+        "M10" => code::map_program,
+        "M11" => code::protect_program,
         _ => unknown,
     }
 }
@@ -114,7 +137,7 @@ fn unknown(_: &Scene, _: &Trace) -> Gone {
 mod tests {
     use std::ptr::fn_addr_eq;
 
-    use attacks::catalogue::ALL;
+    use attacks::catalogue::{ALL, CODE};
 
     use super::*;
 
@@ -122,7 +145,7 @@ mod tests {
     fn every_way_of_the_catalogue_can_be_gone() {
         let unknown: fn(&Scene, &Trace) -> Gone = unknown;
         let missing: Vec<_> =
-            ALL.iter().filter(|entry| fn_addr_eq(find(entry).go, unknown)).collect();
+            ALL.iter().chain(CODE).filter(|entry| fn_addr_eq(find(entry).go, unknown)).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 

@@ -205,7 +205,7 @@ impl Judge<'_> {
     fn refused_map(&self, map: &Map) -> Option<Judgement> {
         let options = &self.rules.options;
         let of = |fact: fn(&File) -> bool| map.file.as_ref().is_some_and(fact);
-        let unnamed = map.file.as_ref().is_none_or(|file| file.unlinked);
+        let unnamed = map.file.as_ref().is_none_or(|file| file.unlinked || file.irregular);
         let (private, written) = (map.private, map.file.is_some() && map.modified);
         first(&[
             (options.taint && of(|file| file.tainted), Primitive::Taint),

@@ -20,6 +20,19 @@ pub enum At {
 pub enum Memory {
     /// Anonymous memory, written and then made executable.
     Anonymous,
+    /// Anonymous memory that is writable and executable from the start, also because the process's
+    /// personality has all that is readable executable.
+    AtOnce,
+    /// The same, shared with children.
+    Shared,
+    /// The same, from a device that gives memory: `/dev/zero`.
+    Device,
+    /// A segment of System V, or a file of `memfd_create`, mapped so.
+    Segment,
+    /// What the kernel shares with the process: the entries of an io_uring.
+    Ring,
+    /// The heap of a process whose personality has all that is readable executable: brk(2) asks no hook.
+    Heap,
     /// A file that exists only in memory, `memfd_create`.
     Memfd,
     /// Its own text, through `/proc/self/mem`.

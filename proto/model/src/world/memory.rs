@@ -74,6 +74,21 @@ impl Scene {
             Memory::Anonymous => {
                 self.emit(Event::Map(Map { protect: true, private: true, ..Map::default() }));
             }
+            Memory::AtOnce => self.map_writable(None, true),
+            Memory::Shared => self.map_writable(None, false),
+            Memory::Device => {
+                let file = File::place(Some(RulePath::new("/dev/zero").expect("it is normal")));
+                self.map_writable(Some(File { irregular: true, ..file }), false);
+            }
+            Memory::Segment => {
+                let file = File { unlinked: true, internal: true, ..File::default() };
+                self.map_writable(Some(file), false);
+            }
+            Memory::Ring => {
+                let file = File { irregular: true, internal: true, ..File::default() };
+                self.map_writable(Some(file), false);
+            }
+            Memory::Heap => {}
             Memory::OwnMemory => self.emit(Event::Open(memory_of(self.who.0), POKE)),
             Memory::TracedChild => self.emit(Event::PtraceTraceme),
             Memory::Other(process) => {
@@ -85,6 +100,10 @@ impl Scene {
         }
         self.run(Some(content.clone()), Strength::Memory);
         Ok(())
+    }
+
+    fn map_writable(&mut self, file: Option<File>, private: bool) {
+        self.emit(Event::Map(Map { file, private, writable: true, ..Map::default() }));
     }
 
     fn exec_memfd(&mut self, content: &Content) -> Result<(), Obstacle> {

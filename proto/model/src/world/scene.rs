@@ -101,6 +101,7 @@ impl Scene {
             foreign: self.is_foreign(inode.super_block),
             internal,
             directory: self.world.is_directory(id),
+            irregular: false,
             executed: !inode.held.is_empty() && executed.contains(&inode.held),
         }
     }

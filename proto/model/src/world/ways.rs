@@ -6,12 +6,14 @@
 //! target is for rules to decide.
 
 mod basic;
+mod code;
 mod subtle;
 
 use super::{Action, At, Content, FileId, Image, MountId, Privilege, ProcessId, RootKind, World};
 use crate::path::RulePath;
 
 pub use basic::BASIC;
+pub use code::CODE;
 pub use subtle::SUBTLE;
 
 /// The blocked program.
@@ -99,7 +101,13 @@ pub fn image(kind: RootKind, needs: Needs) -> Image {
 // === impl Way ===
 
 impl Way {
-    /// All ways.
+    /// The one of this number, also of [`CODE`].
+    #[must_use]
+    pub fn find(id: &str) -> Option<&'static Self> {
+        Self::all().chain(CODE).find(|way| way.id == id)
+    }
+
+    /// All ways around a rule on a program.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         BASIC.iter().chain(SUBTLE)
     }

@@ -16,11 +16,13 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::play::{block, path, set};
 
 fn any_file() -> impl Strategy<Value = File> {
-    (option::weighted(0.8, near_path()), vec(near_path(), 0..2), any::<[bool; 6]>()).prop_map(
-        |(path, mut identities, [tainted, unlinked, foreign, internal, directory, executed])| {
+    (option::weighted(0.8, near_path()), vec(near_path(), 0..2), any::<[bool; 7]>()).prop_map(
+        |(path, mut identities, facts)| {
+            let [tainted, unlinked, foreign, internal, directory, irregular, executed] = facts;
             identities.sort();
             identities.dedup();
-            File { path, identities, tainted, unlinked, foreign, internal, directory, executed }
+            let file = File { path, identities, tainted, unlinked, foreign, ..File::default() };
+            File { internal, directory, irregular, executed, ..file }
         },
     )
 }
@@ -112,8 +114,16 @@ fn any_content() -> impl Strategy<Value = Content> {
 }
 
 fn any_action() -> impl Strategy<Value = Action> {
-    let into =
-        select(vec![Memory::Anonymous, Memory::Memfd, Memory::OwnMemory, Memory::TracedChild]);
+    let into = select(vec![
+        Memory::Anonymous,
+        Memory::AtOnce,
+        Memory::Device,
+        Memory::Segment,
+        Memory::Ring,
+        Memory::Memfd,
+        Memory::OwnMemory,
+        Memory::TracedChild,
+    ]);
     prop_oneof![
         prop_oneof![
             any_at().prop_map(Action::Exec),

@@ -38,7 +38,7 @@ pub(super) fn each_call(scene: &Scene, trace: &Trace) -> Gone {
         let Err(cause) = copy(trace, scene.target(), &x).and_then(|()| spawn(trace, &x)) else {
             continue;
         };
-        let kept = if cause.is_denial() { &mut refused } else { &mut failed };
+        let kept = if cause.is_denial(None) { &mut refused } else { &mut failed };
         kept.get_or_insert(cause);
     }
     refused.or(failed).map_or(Ok(()), Err)

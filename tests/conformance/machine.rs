@@ -82,7 +82,15 @@ impl Machine {
             Ok(())
         });
         let ended = stage.end();
-        played.and(ended)
+        played.and(ended).and(self.node.vm.sound())
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// If its kernel has complained after the last case.
+    pub(crate) fn end(self) -> Result<()> {
+        self.node.vm.end()
     }
 }
 

@@ -168,19 +168,32 @@ fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
 fn play(waiting: &Mutex<Waiting<'_>>, report: &Mutex<&mut Report>) -> Result<()> {
     let mut kept: Option<(Medium, Machine)> = None;
     while let Some((medium, case)) = next(waiting, kept.as_ref().map(|(medium, _)| *medium)) {
-        let mut used = match kept.take().filter(|(known, _)| *known == medium) {
-            Some((_, machine)) => machine,
-            None => Machine::boot(medium)?,
+        let mut used = match kept.take() {
+            Some((known, machine)) if known == medium => machine,
+            other => {
+                other.map_or(Ok(()), |(_, machine)| machine.end())?;
+                Machine::boot(medium)?
+            }
         };
         let started = Instant::now();
         let findings = used.run(case);
         let took = started.elapsed();
-        // One that was left in disorder is not used again.
-        kept = findings.is_ok().then_some((medium, used));
-        let findings = findings.unwrap_or_else(Findings::of_error);
+        let findings = match findings {
+            Ok(findings) => {
+                kept = Some((medium, used));
+                findings
+            }
+            // One that was left in disorder is not used again.
+            Err(error) => {
+                let ended = used.end().err().map(|error| format!("{error:#}"));
+                let mut findings = Findings::of_error(error);
+                findings.failures.extend(ended);
+                findings
+            }
+        };
         lock(report).add(test_of(case, "vm", findings).took(took));
     }
-    Ok(())
+    kept.map_or(Ok(()), |(_, machine)| machine.end())
 }
 
 /// The next case for this kind of machine, else one of those of which most are left.

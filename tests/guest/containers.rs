@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use e2e::{
     node::{Node, NodeConfig, eventually},
     rootfs::{Rootfs, Running},
-    vm::{KernelChoice, Spawn, Vm},
+    vm::{KernelChoice, Line, Spawn, Vm},
 };
 
 use crate::steps::{
@@ -114,7 +114,7 @@ fn a_restarted_relay_sends_nothing_that_is_there() -> Result<()> {
 #[test]
 fn debians_own_kernel_enforces_too() -> Result<()> {
     let mut config = NodeConfig::new("debian-kernel");
-    config.kernel = KernelChoice::Debian;
+    config.kernel = KernelChoice::Debian(Line::V6_12);
     config.cmdline = vec!["lsm=bpf".into()];
     let node = Node::start(&config)?;
     node.pod("web", "nginx")?;

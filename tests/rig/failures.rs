@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -45,6 +46,25 @@ fn a_kernel_that_panics_fails_the_boot_at_once() {
     let error = format!("{:#}", Vm::boot(&config).unwrap_err());
     assert!(error.contains("before init reported") && error.contains("Kernel panic"), "{error}");
     assert!(started.elapsed() < config.boot_limit);
+}
+
+#[test]
+fn a_kernel_that_complains_fails_its_test() {
+    let vm = Vm::boot(&VmConfig::new("rig-complaint")).unwrap();
+    vm.sound().unwrap();
+    // As a kernel warns, at the level that `quiet` would leave out.
+    let complain = |text: &str| {
+        vm.sh(&format!("echo '<4>WARNING: {text}' > /dev/kmsg")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        vm.console().wait_for(text, deadline).expect("the console has warnings");
+    };
+    complain("one");
+    let error = vm.sound().unwrap_err().to_string();
+    assert!(error.contains("WARNING: one"), "{error}");
+    vm.sound().expect("it is told once");
+    complain("two");
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(vm)));
+    assert!(dropped.is_err(), "what was not asked for is told at the end");
 }
 
 #[test]

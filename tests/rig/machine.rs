@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::vm::{End, Exec, KernelChoice, Spawn, Vm, VmConfig};
+use e2e::vm::{End, Exec, KernelChoice, Line, Spawn, Vm, VmConfig};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -33,7 +33,10 @@ fn a_program_returns_its_status_and_output() {
 
 #[test]
 fn the_debian_kernel_boots_as_well() {
-    let config = VmConfig { kernel: KernelChoice::Debian, ..VmConfig::new("rig-debian-kernel") };
+    let config = VmConfig {
+        kernel: KernelChoice::Debian(Line::V6_12),
+        ..VmConfig::new("rig-debian-kernel")
+    };
     let vm = Vm::boot(&config).unwrap();
     let release = vm.must(&["uname", "-r"]).unwrap();
     assert!(release.contains("-cloud-"), "{release}");

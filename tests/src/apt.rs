@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Debian packages for tests, without touching the system's package management.
 //!
-//! Owns `apt/` in the cache: sources of its own (the system's mirror, more suites), lists and
-//! package cache; /etc/apt is only read. In: package names. Out: `.deb` files in the cache, kind
-//! `deb`. Never: installs anything, or asks the mirror when the cache can answer.
+//! Owns `apt/` in the cache, and another such directory for each further release: sources of its own
+//! (the system's mirror, more suites), lists and package cache; /etc/apt is only read. In: package
+//! names. Out: `.deb` files in the cache, kind `deb`. Never: installs anything, or asks the mirror when
+//! the cache can answer.
 
 use std::cmp::Ordering;
 use std::ffi::OsString;
@@ -21,6 +22,15 @@ use self::sources::Mirror;
 
 mod sources;
 
+/// Whose packages. Releases are kept apart: a package of one would not run on the libraries of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Debian 12, whose programs the guests have.
+    Bookworm,
+    /// The backports of Debian 13, for their kernels.
+    TrixieBackports,
+}
+
 /// A package in one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
@@ -30,43 +40,14 @@ pub struct Package {
     pub version: String,
 }
 
-/// The package's file from the cache, downloaded if it is not there. Without a version, the
-/// newest that the lists know.
+/// A package of Debian 12: [`Release::download`].
 pub fn download(package: &str, version: Option<&str>) -> Result<PathBuf> {
-    let version = match version {
-        Some(version) => version.to_owned(),
-        None => newest(package)?.version,
-    };
-    let inputs = Inputs::new()
-        .bytes("package", package)
-        .bytes("version", &version)
-        .bytes("architecture", std::env::consts::ARCH);
-    let entry = cache::get_or_make("deb", &inputs, |dir| {
-        step(&format!("downloading {package} {version}"), |step| {
-            let apt = Apt::open()?;
-            apt.refresh(step)?;
-            apt.check_served(package, &version)?;
-            let wanted = format!("{package}={version}");
-            step.run(apt.command("apt-get").arg("download").arg(wanted).current_dir(dir))
-        })
-    })?;
-    let files = fs::read_dir(&entry).context("listing the cache entry of a package")?;
-    files
-        .flatten()
-        .map(|file| file.path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .with_context(|| format!("{} has no .deb; remove it", entry.display()))
+    Release::Bookworm.download(package, version)
 }
 
-/// The newest package whose name matches a pattern, in which `*` stands for any characters.
-/// Lists that are there already answer, however old; they are fetched only when none match.
+/// A package of Debian 12: [`Release::newest`].
 pub fn newest(pattern: &str) -> Result<Package> {
-    let apt = Apt::open()?;
-    if let Some(found) = apt.newest(pattern)? {
-        return Ok(found);
-    }
-    step(&format!("looking for {pattern}"), |step| apt.refresh(step))?;
-    apt.newest(pattern)?.with_context(|| format!("no package matches {pattern}"))
+    Release::Bookworm.newest(pattern)
 }
 
 /// Unpacks a package's files into a directory.
@@ -79,24 +60,83 @@ pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
 
 /// A deb822 file with the suites that tests use, for tools that make root file systems.
 pub fn sources() -> Result<PathBuf> {
-    Ok(Apt::open()?.sources())
+    Ok(Apt::open(Release::Bookworm)?.sources())
 }
 
-/// The private configuration.
+/// The private configuration of a release.
 struct Apt {
+    release: Release,
     dir: PathBuf,
+}
+
+// === impl Release ===
+
+impl Release {
+    /// The package's file from the cache, downloaded if it is not there. Without a version, the
+    /// newest that the lists know.
+    pub fn download(self, package: &str, version: Option<&str>) -> Result<PathBuf> {
+        let version = match version {
+            Some(version) => version.to_owned(),
+            None => self.newest(package)?.version,
+        };
+        let inputs = Inputs::new()
+            .bytes("package", package)
+            .bytes("version", &version)
+            .bytes("architecture", std::env::consts::ARCH);
+        let entry = cache::get_or_make("deb", &inputs, |dir| {
+            step(&format!("downloading {package} {version}"), |step| {
+                let apt = Apt::open(self)?;
+                apt.refresh(step)?;
+                apt.check_served(package, &version)?;
+                let wanted = format!("{package}={version}");
+                step.run(apt.command("apt-get").arg("download").arg(wanted).current_dir(dir))
+            })
+        })?;
+        let files = fs::read_dir(&entry).context("listing the cache entry of a package")?;
+        files
+            .flatten()
+            .map(|file| file.path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .with_context(|| format!("{} has no .deb; remove it", entry.display()))
+    }
+
+    /// The newest package whose name matches a pattern, in which `*` stands for any characters.
+    /// Lists that are there already answer, however old; they are fetched only when none match.
+    pub fn newest(self, pattern: &str) -> Result<Package> {
+        let apt = Apt::open(self)?;
+        if let Some(found) = apt.newest(pattern)? {
+            return Ok(found);
+        }
+        step(&format!("looking for {pattern}"), |step| apt.refresh(step))?;
+        apt.newest(pattern)?.with_context(|| format!("no package matches {pattern}"))
+    }
+
+    /// Its directory in the cache.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Bookworm => "apt",
+            Self::TrixieBackports => "apt-trixie-backports",
+        }
+    }
+
+    fn suites(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm bookworm-updates bookworm-backports",
+            Self::TrixieBackports => "trixie-backports",
+        }
+    }
 }
 
 // === impl Apt ===
 
 impl Apt {
-    fn open() -> Result<Self> {
-        let apt = Self { dir: Cache::user()?.state("apt")? };
+    fn open(release: Release) -> Result<Self> {
+        let apt = Self { release, dir: Cache::user()?.state(release.directory())? };
         for dir in ["sources.d", "lists/partial", "cache/archives/partial"] {
             let dir = apt.dir.join(dir);
             fs::create_dir_all(&dir).with_context(|| format!("creating {}", dir.display()))?;
         }
-        let stanza = Mirror::of_system(Path::new("/etc/apt"))?.stanza();
+        let stanza = Mirror::of_system(Path::new("/etc/apt"))?.stanza(release.suites());
         // A rewrite would let apt take its lists for outdated.
         if fs::read_to_string(apt.sources()).ok().as_ref() != Some(&stanza) {
             apt.write_sources(&stanza)?;
@@ -145,13 +185,13 @@ impl Apt {
 
     /// Fetches the lists, at most once per process.
     fn refresh(&self, step: &Step) -> Result<()> {
-        static REFRESHED: Mutex<bool> = Mutex::new(false);
+        static REFRESHED: Mutex<Vec<Release>> = Mutex::new(Vec::new());
         let mut refreshed = REFRESHED.lock().expect("nothing panics while the lists are fetched");
-        if !*refreshed {
+        if !refreshed.contains(&self.release) {
             let lock = self.lock_file()?;
             lock.lock().context("locking the package lists")?;
             step.run(self.command("apt-get").arg("update"))?;
-            *refreshed = true;
+            refreshed.push(self.release);
         }
         Ok(())
     }

@@ -73,7 +73,7 @@ pub fn quick(chosen: &BTreeSet<Group>, kernel: KernelChoice) -> Result<Report> {
     prerequisites::ensure(&[Purpose::Compile, Purpose::BuildKernel, Purpose::Boot])?;
     step("programs", |_| rig::build())?;
     let name = match kernel {
-        KernelChoice::Debian => "quick-debian",
+        KernelChoice::Debian(_) => "quick-debian",
         _ => "quick",
     };
     let mut report = Report::new(name, Targets::of(name)?);

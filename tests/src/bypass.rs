@@ -160,5 +160,6 @@ fn on_root(medium: Medium, matrix: &mut Matrix, options: &Options) -> Result<Str
         matrix.put(column.name, medium, outcome?);
     }
     let release = node.vm.must(&["uname", "-r"])?;
+    node.vm.sound()?;
     Ok(format!("Linux {} under QEMU, TCG, no KVM", release.trim()))
 }

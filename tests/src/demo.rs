@@ -68,7 +68,7 @@ pub fn run(options: Options) -> Result<()> {
     prepare(&tell, options.kernel)?;
     let node = start(&tell, options.kernel)?;
     let containers = start_containers(&tell, &node)?;
-    let held = play(&tell, &node, &containers);
+    let held = play(&tell, &node, &containers).and_then(|()| node.vm.sound());
     if let Err(error) = &held {
         tell.failed(&format!("{error:#}"));
     }

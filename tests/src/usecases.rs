@@ -65,6 +65,7 @@ pub fn run(kernel: KernelChoice) -> Result<Report> {
             break;
         }
     }
+    node.vm.sound()?;
     Ok(report)
 }
 

@@ -13,7 +13,8 @@
 //! Owns the processes, sockets and logs of each VM; several run side by side. In: a [`VmConfig`].
 //! Out: a [`Vm`] whose PID 1 (`guest-init`) answers. All of it ends when the [`Vm`] is dropped or
 //! this process dies in whatever way; only the logs stay, in `target/vm-logs/<name>-<run>/`. A test
-//! that panics prints where they are and how the console ended. Containers in the guest are
+//! that panics prints where they are and how the console ended; one whose guest's kernel has complained
+//! on the console fails at the latest when the [`Vm`] is dropped. Containers in the guest are
 //! [`crate::rootfs`]'s. Needed on the host: `qemu-system-x86_64` (7.2 or newer), `setpriv`; for the
 //! Debian kernel also `depmod` and `xz`.
 
@@ -33,7 +34,7 @@ pub use guest_init::protocol::{Bytes, End, Exec, Output, Spawn};
 
 pub use self::console::Console;
 pub use self::initramfs::GuestFile;
-pub use self::kernel::KernelChoice;
+pub use self::kernel::{KernelChoice, Line};
 pub(crate) use self::programs::target_directory;
 pub use self::programs::{host_program, release_program, static_program};
 pub use self::share::{SHARED, Share, missing as missing_for_share};
@@ -161,7 +162,7 @@ impl Vm {
         let share = start_share(config, &sockets, &scratch, &logs)?;
         // From here on: what was not in the cache took its own time.
         let deadline = Instant::now() + config.boot_limit;
-        let cmdline = command_line(&kernel, &config.cmdline);
+        let cmdline = kernel.command_line(&config.cmdline);
         let image = Image { kernel: &kernel.image, initrd: &initrd, cmdline: &cmdline };
         let machine = qemu::machine(config, &image, &sockets);
         let machine = start_logged(machine, Stdio::piped(), &logs.join("qemu.log"))?;
@@ -177,7 +178,13 @@ impl Vm {
             logs,
             _scratch: scratch,
         };
-        vm.await_init(deadline).map_err(|error| vm.explain(error))?;
+        if let Err(error) = vm.await_init(deadline) {
+            vm.stop();
+            let error = vm.explain(error);
+            // What it complained of is part of the error.
+            vm.console.take_complaint();
+            return Err(error);
+        }
         if vm.share.is_some() {
             vm.sh(&share::mount_in_guest())?;
         }
@@ -236,6 +243,36 @@ impl Vm {
         self.share.as_ref().context("the VM has no share")
     }
 
+    /// Asks whether the guest's kernel is sound, as far as its console tells.
+    ///
+    /// # Errors
+    /// If it has complained since this was asked last. What is not asked for is looked for when the
+    /// VM is dropped, which then panics.
+    pub fn sound(&self) -> Result<()> {
+        match self.console.take_complaint() {
+            Some(complaint) => {
+                let logs = self.logs.display();
+                bail!("the guest's kernel complains; VM logs in {logs}:\n{complaint}")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the VM.
+    ///
+    /// # Errors
+    /// As [`Vm::sound`].
+    pub fn end(self) -> Result<()> {
+        self.stop();
+        self.sound()
+    }
+
+    fn stop(&self) {
+        self.machine.kill();
+        // A pipe has no more than some kilobytes left in it.
+        self.console.wait_for_end(Instant::now() + Duration::from_secs(10));
+    }
+
     /// The serial console.
     #[must_use]
     pub fn console(&self) -> &Console {
@@ -270,6 +307,11 @@ impl Drop for Vm {
         if thread::panicking() {
             // The test harness shows this with the test that failed.
             eprintln!("{}", self.last_words());
+            return;
+        }
+        self.stop();
+        if let Err(error) = self.sound() {
+            panic!("{error:#}");
         }
     }
 }
@@ -287,14 +329,6 @@ fn write_initrd(path: &Path, kernel: &BootKernel, extra: &[GuestFile]) -> Result
     }
     initrd.extend(initramfs::archive(&files)?);
     fs::write(path, initrd).with_context(|| format!("write {}", path.display()))
-}
-
-/// What a test gives comes last, so that it wins.
-fn command_line(kernel: &BootKernel, extra: &[String]) -> String {
-    // An emulated timer may come late on a busy host: "IO-APIC + timer doesn't work".
-    let fixed = ["console=ttyS0", "panic=-1", "quiet", "no_timer_check"];
-    let words = fixed.into_iter().chain(kernel.cmdline.iter().copied());
-    words.chain(extra.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 fn start_device(sockets: &Sockets, logs: &Path) -> Result<TiedProcess> {

@@ -4,7 +4,7 @@
 use anyhow::Result;
 use e2e::{
     demo::{self, Options},
-    vm::KernelChoice,
+    vm::{KernelChoice, Line},
 };
 
 #[test]
@@ -14,5 +14,5 @@ fn every_step_of_the_demo_holds() -> Result<()> {
 
 #[test]
 fn every_step_of_the_demo_holds_on_debians_kernel() -> Result<()> {
-    demo::run(Options { kernel: KernelChoice::Debian, keep: false })
+    demo::run(Options { kernel: KernelChoice::Debian(Line::V6_12), keep: false })
 }

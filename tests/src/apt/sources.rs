@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where this machine gets Debian from.
 //!
-//! In: the system's own package sources, in deb822 or one-line form. Out: a deb822 stanza for the
-//! suites that the tests need, from the same mirror. Never: names a mirror itself.
+//! In: the system's own package sources, in deb822 or one-line form. Out: a deb822 stanza for other
+//! suites, from the same mirror. Never: names a mirror itself.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-
-/// Suites that test artefacts come from.
-const SUITES: &str = "bookworm bookworm-updates bookworm-backports";
 
 /// The release that a source must offer to count as a mirror of ours.
 const RELEASE: &str = "bookworm";
@@ -44,10 +41,10 @@ impl Mirror {
         anyhow::bail!("{place} has no source with suite {RELEASE} and component main")
     }
 
-    /// A deb822 stanza of the suites that tests need.
-    pub(super) fn stanza(&self) -> String {
+    /// A deb822 stanza of these suites.
+    pub(super) fn stanza(&self, suites: &str) -> String {
         let uris = &self.uris;
-        let mut text = format!("Types: deb\nURIs: {uris}\nSuites: {SUITES}\nComponents: main\n");
+        let mut text = format!("Types: deb\nURIs: {uris}\nSuites: {suites}\nComponents: main\n");
         let keyring = || Path::new(KEYRING).exists().then(|| KEYRING.to_owned());
         if let Some(signed_by) = self.signed_by.clone().or_else(keyring) {
             text.push_str(&format!("Signed-By: {signed_by}\n"));
@@ -164,7 +161,7 @@ Signed-By: /keys/debian.gpg
                     Signed-By:\n -----BEGIN-----\n .\n abc\n";
         let found = from_deb822(text).unwrap();
         assert_eq!(found.signed_by.as_deref(), Some("\n -----BEGIN-----\n .\n abc"));
-        assert!(found.stanza().ends_with("Signed-By: \n -----BEGIN-----\n .\n abc\n"));
+        assert!(found.stanza("bookworm").ends_with("Signed-By: \n -----BEGIN-----\n .\n abc\n"));
     }
 
     #[test]
@@ -193,6 +190,6 @@ Signed-By: /keys/debian.gpg
         fs::write(etc.path().join("sources.list"), "deb http://m.example/d bookworm main").unwrap();
         let found = Mirror::of_system(etc.path()).unwrap();
         assert_eq!(found, mirror("http://m.example/d", None));
-        assert!(found.stanza().contains("Suites: bookworm bookworm-updates bookworm-backports\n"));
+        assert!(found.stanza("bookworm other").contains("Suites: bookworm other\n"));
     }
 }

@@ -66,7 +66,8 @@ pub(super) fn measure(kernel: KernelChoice, report: &mut Report) -> Result<()> {
     let resident_now = resident(&String::from_utf8_lossy(&status))?;
     report.add(Figure::new("agent.rss.rules10000", resident_now, "MiB").note("VmRSS"));
     add_memory(report, before, Memory::of(&guest.vm, agent)?);
-    container.delete()
+    container.delete()?;
+    guest.vm.end()
 }
 
 /// Per rule of the policy, with what hardening adds to it.

@@ -43,7 +43,8 @@ pub(super) fn measure(groups: &[Group], kernel: KernelChoice, report: &mut Repor
     let bases = Bases::measure(&plan, &guest)?;
     guest.start_agent()?;
     let relay = Relay::start(&guest)?;
-    InScope { plan: &plan, guest: &guest, relay: &relay, bases: &bases }.measure(report)
+    InScope { plan: &plan, guest: &guest, relay: &relay, bases: &bases }.measure(report)?;
+    guest.vm.end()
 }
 
 /// What is measured in containers while there is no agent.

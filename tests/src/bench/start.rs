@@ -60,6 +60,7 @@ fn boot(kernel: KernelChoice, report: &mut Report) -> Result<Boot> {
     let attached = guest.vm.console().wait_for(ATTACHED, Instant::now());
     let attached = attached.context("the agent does not say how long loading took")?;
     let status = guest.vm.read_file(&format!("/proc/{agent}/status"))?;
+    guest.vm.sound()?;
     Ok(Boot {
         init: uptime.trim().parse().context("init's uptime")?,
         load: milliseconds(&attached, "load_ms")? / 1e3,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The serial console of a VM: a thread reads what QEMU prints, keeps the latest part in memory and
-//! all of it, up to a cap, in a file. Others wait here for a line or ask for the tail.
+//! all of it, up to a cap, in a file. Others wait here for a line, ask for the tail, or whether the
+//! kernel has complained.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,11 +12,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use self::complaint::is_complaint;
+
+mod complaint;
+
 /// A verbose boot prints about 60 KiB; a guest that writes more than this is looping.
 const FILE_CAP: u64 = 16 << 20;
 
 /// Kept in memory for waiting and for error messages.
 const MEMORY_CAP: usize = 1 << 20;
+
+/// Of a complaint and what follows it: an oops with its registers and call trace.
+const COMPLAINT_LINES: usize = 60;
 
 /// The console of one VM.
 #[derive(Debug, Clone)]
@@ -36,6 +44,10 @@ struct State {
     /// ... and how many bytes came before it.
     dropped: usize,
     closed: bool,
+    /// What the kernel has complained of and nobody was told yet.
+    complaint: Vec<String>,
+    /// Up to where complaints were looked for, counted from the first byte ever printed.
+    judged: usize,
 }
 
 // === impl Console ===
@@ -90,6 +102,27 @@ impl Console {
     }
 }
 
+impl Console {
+    /// What the kernel has complained of since this was asked last, with the lines that followed.
+    pub(crate) fn take_complaint(&self) -> Option<String> {
+        let complaint = std::mem::take(&mut self.shared.lock().complaint);
+        (!complaint.is_empty()).then(|| complaint.join("\n"))
+    }
+
+    /// Waits until all is read that was printed by a machine that has ended.
+    pub(crate) fn wait_for_end(&self, deadline: Instant) {
+        let mut state = self.shared.lock();
+        while !state.closed {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
 // === impl Shared ===
 
 impl Shared {
@@ -109,7 +142,13 @@ impl Shared {
             self.lock().push(&chunk[..read]);
             self.changed.notify_all();
         }
-        self.lock().closed = true;
+        let mut state = self.lock();
+        if !state.text.ends_with(b"\n") {
+            // What came last is a line too.
+            state.push(b"\n");
+        }
+        state.closed = true;
+        drop(state);
         self.changed.notify_all();
     }
 }
@@ -119,12 +158,26 @@ impl Shared {
 impl State {
     fn push(&mut self, bytes: &[u8]) {
         self.text.extend_from_slice(bytes);
+        self.judge();
         // In large steps, so that a chatty guest doesn't cost a move per line.
         if self.text.len() > 2 * MEMORY_CAP {
             let old = self.text.len() - MEMORY_CAP;
             self.text.drain(..old);
             self.dropped += old;
         }
+    }
+
+    /// Looks for complaints in the complete lines that are new.
+    fn judge(&mut self) {
+        let new = &self.text[self.judged.saturating_sub(self.dropped)..];
+        let end = new.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        for line in String::from_utf8_lossy(&new[..end]).lines().map(str::trim_end) {
+            let is_more = (1..COMPLAINT_LINES).contains(&self.complaint.len());
+            if is_more || self.complaint.is_empty() && is_complaint(line) {
+                self.complaint.push(line.to_owned());
+            }
+        }
+        self.judged += end;
     }
 
     /// The first complete line that contains one of `marks`, among those that begin at or after
@@ -163,6 +216,34 @@ mod tests {
         assert!(state.text.len() <= 2 * MEMORY_CAP);
         state.push(b"mark\n");
         assert!(state.find_line(&["mark"], &mut seen).is_some());
+    }
+
+    #[test]
+    fn a_complaint_is_told_once_with_what_follows_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let serial = include_bytes!("console/recorded/oops.txt");
+        let console = Console::follow(&serial[..], file.path()).unwrap();
+        console.wait_for_end(Instant::now() + std::time::Duration::from_secs(60));
+        let complaint = console.take_complaint().unwrap();
+        assert!(complaint.starts_with('['), "{complaint}");
+        assert!(complaint.contains("BUG: kernel NULL pointer dereference"), "{complaint}");
+        assert!(complaint.contains("Call Trace:"), "{complaint}");
+        assert_eq!(console.take_complaint(), None);
+    }
+
+    #[test]
+    fn a_complaint_in_pieces_is_found_and_one_without_an_end_too() {
+        let mut state = State::default();
+        for piece in [&b"fine\n[    1.000001] WARN"[..], b"ING: CPU: 0", b" PID: 1\nand more"] {
+            assert_eq!(state.complaint, [""; 0]);
+            state.push(piece);
+        }
+        assert_eq!(state.complaint, ["[    1.000001] WARNING: CPU: 0 PID: 1"]);
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let console = Console::follow(&b"[    2.000001] Oops"[..], file.path()).unwrap();
+        console.wait_for_end(Instant::now() + std::time::Duration::from_secs(60));
+        assert_eq!(console.take_complaint().as_deref(), Some("[    2.000001] Oops"));
     }
 
     #[test]

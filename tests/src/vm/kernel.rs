@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which kernel a VM boots: the one built with this product's configuration, one that lacks
-//! something, or Debian's own cloud kernel, which needs no build but modules, and starts more
+//! something, or one of Debian's cloud kernels, which need no build but modules, and start more
 //! slowly. Out: an image, archives for the initial file tree, words for the command line. The
 //! kernels that are built are made elsewhere.
 
@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::kernel::{self as built, KernelImage, Variant};
+
+pub use debian::Line;
 
 mod debian;
 
@@ -19,9 +21,9 @@ pub enum KernelChoice {
     Own,
     /// One that lacks something, built if it is not in the cache.
     Variant(Variant),
-    /// Debian's cloud kernel.
-    Debian,
-    /// `Own` if it is in the cache, else `Debian`.
+    /// Debian's cloud kernel of a line.
+    Debian(Line),
+    /// `Own` if it is in the cache, else Debian's of the same line.
     Auto,
 }
 
@@ -34,13 +36,29 @@ pub(crate) struct BootKernel {
     pub cmdline: Vec<&'static str>,
 }
 
+// === impl BootKernel ===
+
+impl BootKernel {
+    /// What a test gives comes last, so that it wins.
+    pub(crate) fn command_line(&self, extra: &[String]) -> String {
+        // An emulated timer may come late on a busy host: "IO-APIC + timer doesn't work". The console
+        // has what is a warning or worse; `quiet` alone would leave out warnings, whose level is 4.
+        let fixed = ["console=ttyS0", "panic=-1", "quiet", "loglevel=5", "no_timer_check"];
+        let words = fixed.into_iter().chain(self.cmdline.iter().copied());
+        words.chain(extra.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Finds or makes the kernel.
 pub(crate) fn resolve(choice: KernelChoice) -> Result<BootKernel> {
     match choice {
         KernelChoice::Own => built::build().map(own_kernel),
         KernelChoice::Variant(variant) => built::build_variant(variant).map(own_kernel),
-        KernelChoice::Debian => debian::kernel(),
-        KernelChoice::Auto => built::own()?.map_or_else(debian::kernel, |own| Ok(own_kernel(own))),
+        KernelChoice::Debian(line) => debian::kernel(line),
+        KernelChoice::Auto => match built::own()? {
+            Some(own) => Ok(own_kernel(own)),
+            None => debian::kernel(Line::V6_12),
+        },
     }
 }
 

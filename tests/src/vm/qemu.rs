@@ -95,9 +95,9 @@ fn attach(command: &mut Command, index: usize, disk: &Disk) {
     command.arg(format!("virtio-blk-pci,drive=disk{index},serial={}", disk.serial));
 }
 
-/// Debian's kernel turns jumps on and off in code that another processor runs (cpusets, in the page
+/// Debian's kernels turn jumps on and off in code that another processor runs (cpusets, in the page
 /// allocator, at the first container). Under emulation that processor can meet the breakpoint of
 /// the change after its end, and the guest dies of it. Ours is built without them.
 fn processors(config: &VmConfig) -> u32 {
-    if config.kernel == KernelChoice::Debian { 1 } else { config.cpus }
+    if matches!(config.kernel, KernelChoice::Debian(_)) { 1 } else { config.cpus }
 }

@@ -117,6 +117,7 @@ impl Stage {
             let took = started.elapsed();
             let denials =
                 if self.is_ruled { self.denials(&running, &mut seen)? } else { Vec::new() };
+            self.node.vm.sound()?;
             all.push(Ran { failed, denials, took });
         }
         Ok(all)

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use e2e::{
     demo::{self, Options},
     prerequisites::{self, Purpose},
-    vm::KernelChoice,
+    vm::{KernelChoice, Line},
 };
 
 #[derive(Debug, clap::Args)]
@@ -26,15 +26,22 @@ pub(crate) struct Args {
 pub(crate) enum Kernel {
     /// Built for Kadapter; takes ten minutes or more if it is not in the cache
     Own,
-    /// Debian's cloud kernel
+    /// Debian's cloud kernel, Linux 6.12
     Debian,
+    /// Debian's cloud kernel of the line that Kata ships, Linux 6.18
+    #[value(name = "debian-6.18")]
+    Debian618,
+    /// The newest of Debian's cloud kernels
+    DebianNewest,
 }
 
 impl From<Kernel> for KernelChoice {
     fn from(kernel: Kernel) -> Self {
         match kernel {
             Kernel::Own => Self::Own,
-            Kernel::Debian => Self::Debian,
+            Kernel::Debian => Self::Debian(Line::V6_12),
+            Kernel::Debian618 => Self::Debian(Line::V6_18),
+            Kernel::DebianNewest => Self::Debian(Line::Newest),
         }
     }
 }

@@ -3,11 +3,12 @@
 //!
 //! The object of `guest-bpf` and the running kernel's BTF flow in; the tables ([`Maps`]) and the
 //! event ring flow out. Links and maps are pinned, so that enforcement outlives the agent; the next
-//! agent of the same build takes them over as they are. It never loads beside pins that are there
-//! already: what they enforce must not be doubted.
+//! agent of the same build takes them over as they are. It never loads beside pins under which a
+//! container runs (`pins.rs`): what they enforce must not be doubted.
 
 mod capacity;
 mod parallel;
+mod pins;
 mod rare;
 
 use std::{
@@ -24,14 +25,17 @@ use aya::{
     programs::{Lsm, links::FdLink},
 };
 use aya_obj::btf::BtfKind;
-use guest_bpf::{OBJECT, abi, kfunc};
-use policy_model::Digest;
+use guest_bpf::{abi, kfunc};
 use rustix::io::Errno;
 
 pub use rare::Rare;
 
-use crate::maps::{Maps, MapsError};
+use crate::{
+    containers::mountinfo,
+    maps::{Maps, MapsError},
+};
 use parallel::Program;
+use pins::{Pins, link_of, object_number, remove, survey};
 
 /// LSM hooks with a program of the same name, in the order of attachment: labels must be
 /// inherited before anything is labelled, and nothing is until all are attached.
@@ -91,10 +95,21 @@ const MAPS: [&str; 20] = [
 pub enum LoadError {
     /// The programs that are pinned are not of this build.
     #[error(
-        "`{0}` holds the programs of an agent of another version, which go on enforcing; restart \
-         the guest"
+        "`{0}` holds the programs of an agent of another version, which go on enforcing for the \
+         containers that run"
     )]
     OtherVersion(PathBuf),
+    /// Pins of this build were removed by somebody else.
+    #[error(
+        "`{pins}` lacks `{}`, and containers run under the rest, which goes on enforcing",
+        missing.join("`, `")
+    )]
+    Incomplete {
+        /// The directory.
+        pins: PathBuf,
+        /// Names of links and maps.
+        missing: Vec<String>,
+    },
     /// The pin directory cannot be made.
     #[error("`{path}` cannot be prepared")]
     Pins {
@@ -167,9 +182,11 @@ pub struct Loaded {
 }
 
 /// Whether an earlier agent's programs are in force: then [`take_over`] is what to call.
-#[must_use]
-pub fn are_in_force(pins: &Path) -> bool {
-    matches!(state_of(pins), Ok(Pins::All))
+///
+/// # Errors
+/// If others are, of another build or not all of this one's, under which containers run.
+pub fn are_in_force(pins: &Path) -> Result<bool, LoadError> {
+    Ok(survey(pins)? == Pins::InForce)
 }
 
 /// Loads, attaches and pins every program. `rename_lock` is its address, without which every verdict
@@ -178,11 +195,10 @@ pub fn are_in_force(pins: &Path) -> bool {
 /// # Errors
 /// If any part fails, or programs are in force already. What was pinned by this call is taken back.
 pub fn load(pins: &Path, rename_lock: Option<u64>) -> Result<Loaded, LoadError> {
-    match state_of(pins)? {
+    match survey(pins)? {
         Pins::None => {}
-        // A load that did not come to its end: nothing was ever registered under it.
-        Pins::Part => remove(pins)?,
-        Pins::All => return Err(pins_failed(pins)(io::ErrorKind::AlreadyExists.into())),
+        Pins::Remains => remove(pins)?,
+        Pins::InForce => return Err(pins_failed(pins)(io::ErrorKind::AlreadyExists.into())),
     }
     let settings = init_of_guest(rename_lock)?;
     fs::DirBuilder::new().mode(0o700).recursive(true).create(pins).map_err(pins_failed(pins))?;
@@ -290,67 +306,40 @@ fn open<T>(
     Ok(convert(map).map_err(failed)?)
 }
 
-/// What lies below the pin directory.
-enum Pins {
-    None,
-    Part,
-    All,
-}
-
-fn state_of(pins: &Path) -> Result<Pins, LoadError> {
-    let links = HOOKS.iter().filter(|hook| link_of(pins, hook).exists()).count();
-    if links == HOOKS.len() && MAPS.iter().all(|map| pins.join(map).exists()) {
-        return Ok(Pins::All);
-    }
-    match fs::read_dir(pins).map(|mut entries| entries.next().is_some()) {
-        Ok(true) => Ok(Pins::Part),
-        Ok(false) => Ok(Pins::None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Pins::None),
-        Err(error) => Err(pins_failed(pins)(error)),
-    }
-}
-
-fn remove(pins: &Path) -> Result<(), LoadError> {
-    tracing::warn!(pins = %pins.display(), "an earlier agent died while it loaded: loading anew");
-    fs::remove_dir_all(pins).map_err(pins_failed(pins))
-}
-
-fn link_of(pins: &Path, hook: &str) -> PathBuf {
-    pins.join(format!("link_{hook}"))
-}
-
 fn pins_failed(pins: &Path) -> impl FnOnce(io::Error) -> LoadError {
     let path = pins.to_owned();
     move |source| LoadError::Pins { path, source }
 }
 
-/// Tells this object from every other one.
-fn object_number() -> u64 {
-    let Digest(bytes) = Digest::of(OBJECT);
-    bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
-}
-
-/// How the guest's own tasks are told from a container's.
+/// How the guest's own tasks are told from a container's. What cannot be read must not become a
+/// number: the guard would take every task of the guest for a container's, or none.
 fn init_of_guest(rename_lock: Option<u64>) -> Result<abi::Settings, LoadError> {
     let failed = |what| move |source| LoadError::Init { what, source };
     let namespace = fs::metadata("/proc/1/ns/mnt").map_err(failed("the mount namespace"))?;
     let root = fs::metadata("/proc/1/root/").map_err(failed("the root"))?;
-    let mounts = fs::read_to_string("/proc/1/mountinfo").map_err(failed("the mounts"))?;
+    let mounts = fs::read("/proc/1/mountinfo").map_err(failed("the mounts"))?;
+    let namespace = namespace_number(namespace.ino()).map_err(failed("the mount namespace"))?;
     Ok(abi::Settings {
         hash_key: [0; 2],
         rename_sequence: rename_lock.unwrap_or_default(),
         object: object_number(),
         init_root_ino: root.ino(),
-        init_root_dev: device_of_root(&mounts).unwrap_or_default(),
-        init_mnt_ns: u32::try_from(namespace.ino()).unwrap_or_default(),
+        init_root_dev: device_of_root(&mounts).map_err(failed("the device of the root"))?,
+        init_mnt_ns: namespace,
     })
 }
 
+/// The kernel keeps it in 32 bits, and gives none the number 0.
+fn namespace_number(inode: u64) -> io::Result<u32> {
+    let number = u32::try_from(inode).ok().filter(|number| *number != 0);
+    number.ok_or_else(|| io::Error::other(format!("its number is {inode}")))
+}
+
 /// s_dev of what is mounted at `/`, which stat(2) does not tell on every file system.
-fn device_of_root(mounts: &str) -> Option<u32> {
-    let line = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
-    let (major, minor) = line.split(' ').nth(2)?.split_once(':')?;
-    Some(major.parse::<u32>().ok()? << 20 | minor.parse::<u32>().ok()?)
+fn device_of_root(mounts: &[u8]) -> io::Result<u32> {
+    let lines = mountinfo::parse(mounts).map_err(io::Error::other)?;
+    let root = lines.iter().rfind(|line| line.point == "/");
+    root.map(|line| line.dev).ok_or_else(|| io::Error::other("nothing is mounted at `/`"))
 }
 
 #[cfg(test)]
@@ -361,7 +350,17 @@ mod tests {
     fn the_root_is_the_last_mount_at_slash() {
         let mounts = "1 1 0:2 / / rw - rootfs rootfs rw\n22 1 0:21 / /proc rw - proc proc rw\n\
                       30 1 254:3 / / rw - ext4 /dev/vda rw\n";
-        assert_eq!(device_of_root(mounts), Some(254 << 20 | 3));
-        assert_eq!(device_of_root(""), None);
+        assert_eq!(device_of_root(mounts.as_bytes()).unwrap(), 254 << 20 | 3);
+    }
+
+    #[test]
+    fn facts_of_pid_1_that_cannot_be_told_do_not_become_numbers() {
+        let mounts = "22 1 0:21 / /proc rw - proc proc rw\n";
+        assert!(device_of_root(mounts.as_bytes()).unwrap_err().to_string().contains("`/`"));
+        assert!(device_of_root(b"30 1 x:3 / / rw - ext4 /dev/vda rw\n").is_err());
+        assert_eq!(namespace_number(4_026_531_841).unwrap(), 4_026_531_841);
+        for inode in [0, 1 << 32] {
+            assert!(namespace_number(inode).unwrap_err().to_string().contains("its number"));
+        }
     }
 }

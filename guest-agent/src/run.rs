@@ -183,9 +183,9 @@ impl KernelThread {
 
     /// What is in force is of the same boot: an agent before this one has checked the kernel.
     fn load(&self) -> Result<Loaded, Unfit> {
-        if loader::are_in_force(&self.pins) {
+        if loader::are_in_force(&self.pins)? {
             self.standing.change(Change::TakesOver);
-            return Ok(loader::take_over(&self.pins)?);
+            return loader::take_over(&self.pins).map_err(Unfit::TakeOver);
         }
         let symbols = kernel::check()?;
         Ok(loader::load(&self.pins, symbols.rename_lock)?)

@@ -108,7 +108,27 @@ fn a_container_that_ended_without_an_agent_is_given_up_by_the_next() -> Result<(
     restart_agent(&node)?;
     node.vm.console().wait_for("is not taken over", deadline()).context("web was taken over")?;
     node.write("block.yaml", &block_program("no-ls", "redis", "/bin/ls"))?;
-    becomes_denied(&other, "/bin/ls /")
+    becomes_denied(&other, "/bin/ls /")?;
+    pins_that_are_not_all_stay_in_force(&node, &other)
+}
+
+/// To an agent, what has a hook less than it knows is what another build looks like.
+fn pins_that_are_not_all_stay_in_force(node: &Node, other: &Running<'_>) -> Result<()> {
+    kill_agent(node)?;
+    node.vm.sh("rm /sys/fs/bpf/kadapter/link_path_mkdir")?;
+    start_agent(node)?;
+    let console = node.vm.console();
+    let said = console.wait_for("refusing every container", deadline());
+    let said = said.context("the agent does not refuse")?;
+    for part in ["link_path_mkdir", "goes on enforcing", "restart the guest"] {
+        ensure!(said.contains(part), "{part}: {said}");
+    }
+    denied(other, "/bin/ls /")?;
+    allowed(other, "/bin/cat /etc/passwd")?;
+    node.vm.sh("test -e /sys/fs/bpf/kadapter/link_file_open")?;
+    let late = Node::container("web", Rootfs::Busybox).prepare(&node.vm)?.run()?;
+    ensure!(!late.success(), "a container started without its rules");
+    Ok(())
 }
 
 fn deadline() -> std::time::Instant {

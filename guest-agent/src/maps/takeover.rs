@@ -59,6 +59,22 @@ impl Maps {
         settings.get(&0, 0).map_err(failed("reading the settings"))
     }
 
+    /// Whether a container is registered in the pinned tables, of whichever build they are.
+    ///
+    /// # Errors
+    /// If they cannot be read, or their slots are others than this build's.
+    pub(crate) fn has_registrations(pins: &Path) -> Result<bool, MapsError> {
+        let slots: Array<MapData, abi::Slot> =
+            Array::try_from(pinned(pins, "slots")?).map_err(failed("opening a pinned map"))?;
+        for index in 0..slots.len() {
+            let slot = slots.get(&index, 0).map_err(failed("reading a slot"))?;
+            if slot != abi::Slot::default() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Keeps what the next agent must know of a container.
     ///
     /// # Errors

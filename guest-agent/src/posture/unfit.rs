@@ -26,6 +26,9 @@ pub enum Unfit {
     /// The programs are not in the kernel.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// They are in the kernel already, and this agent cannot go on with them.
+    #[error("the programs of the agent before this one stay in force and cannot be taken over")]
+    TakeOver(#[source] LoadError),
     /// They are, and deny nothing.
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
@@ -59,6 +62,13 @@ impl Unfit {
             Self::Mounts(_) => {
                 "mount bpffs and securityfs, or build the guest kernel with CONFIG_BPF_SYSCALL and \
                  CONFIG_SECURITYFS"
+            }
+            Self::TakeOver(_) | Self::Load(LoadError::Incomplete { .. }) => {
+                "restart the guest; until then what is in force stays and no container starts"
+            }
+            Self::Load(LoadError::OtherVersion(_)) => {
+                "restart the guest, or start the agent of that version again; until then what is in \
+                 force stays and no container starts"
             }
             Self::Load(LoadError::Kfunc(_)) => "boot the guest with Linux 6.12 or newer",
             Self::Load(error) => match error.errno() {

@@ -4,6 +4,7 @@
 //! Pids and paths flow in from the runtime, facts read from /proc flow out. Nothing here is
 //! believed because a runtime says it, and nothing is changed: only read and opened.
 
+pub(crate) mod aside;
 pub mod cgroup;
 pub mod exit;
 pub mod mountinfo;

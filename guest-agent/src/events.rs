@@ -2,7 +2,8 @@
 //! Decisions of the kernel as events: numbered, kept for a while, and given to whoever watches.
 //!
 //! Records of the ring buffer flow in, [`Event`]s flow out as watchers ask for them. One task owns
-//! ring and journal. A burst costs the container that makes it, not the agent: records are taken at
+//! ring and journal, and waits for no other: while the registry puts a large set into force, the ring
+//! is emptied all the same. A burst costs the container that makes it, not the agent: records are taken at
 //! a pace, so that the programs drop what is too much before it costs anything; the journal is
 //! bounded, and so is what a watcher takes at once. Nothing is lost silently: what the kernel
 //! dropped, the journal forgot or a record did not say has numbers, which nobody gets.
@@ -15,6 +16,7 @@ mod tests;
 
 use std::{future::pending, io, sync::Arc, time::Duration};
 
+use aya::maps::MapError;
 use policy_model::Event;
 use tokio::{
     io::Interest,
@@ -24,7 +26,7 @@ use tokio::{
 
 pub use convert::{BootClock, InvalidRecord, convert};
 pub use journal::{Journal, Novelty};
-pub use source::{Numbers, Source};
+pub use source::{Drops, Numbers, Source};
 use source::{container_of, novelty_of};
 
 use crate::{
@@ -146,7 +148,7 @@ impl Collector {
                     self.empty(&mut source).await;
                 }
                 Some(question) = self.questions.recv() => self.answer(question),
-                () = moment(self.over) => self.end_loss().await,
+                () = moment(self.over) => self.end_loss(source.drops.total()),
             }
         }
     }
@@ -155,7 +157,7 @@ impl Collector {
         loop {
             let started = Instant::now();
             let (taken, batch) = self.drain(source);
-            self.count_kernel_drops().await;
+            self.count_kernel_drops(source.drops.total());
             self.keep(batch, &mut source.numbers);
             if taken < BATCH {
                 return;
@@ -178,11 +180,11 @@ impl Collector {
 
     /// After a batch was taken, before it is numbered: what was lost before its last record came is
     /// counted before that one.
-    async fn count_kernel_drops(&mut self) {
-        match self.registry.counters().await {
-            Ok(counters) => {
-                let fresh = counters.events_dropped.saturating_sub(self.kernel_drops);
-                self.kernel_drops = counters.events_dropped;
+    fn count_kernel_drops(&mut self, total: Result<u64, MapError>) {
+        match total {
+            Ok(total) => {
+                let fresh = total.saturating_sub(self.kernel_drops);
+                self.kernel_drops = total;
                 self.journal.lost(fresh);
                 if fresh > 0 {
                     self.standing.change(Change::Loses(Loss::EventsLost));
@@ -194,9 +196,9 @@ impl Collector {
     }
 
     /// The quiet has passed, unless something was lost in it that no record came after.
-    async fn end_loss(&mut self) {
+    fn end_loss(&mut self, total: Result<u64, MapError>) {
         self.over = None;
-        self.count_kernel_drops().await;
+        self.count_kernel_drops(total);
         if self.over.is_none() {
             self.standing.change(Change::Regains(Loss::EventsLost));
         }

@@ -12,6 +12,8 @@ use policy_model::{
     RuleSet, Target, wire,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     apply::Accepted,
     containers::{ContainerId, Init, Role},
@@ -81,7 +83,13 @@ pub(crate) fn id(text: &str) -> ContainerId {
 
 pub(crate) fn arrival(name: &str, process: &Waiting) -> Arrival {
     let role = Role::Workload(target());
-    Arrival { id: id(name), role, init: process.init(), rootfs: None }
+    Arrival {
+        id: id(name),
+        role,
+        init: process.init(),
+        rootfs: None,
+        until: Instant::now() + PATIENCE,
+    }
 }
 
 pub(crate) fn rules(generation: u64) -> RuleSet {

@@ -31,14 +31,18 @@ use crate::{
     posture::Posture,
     reason,
     registry::{Arrival, Permit, Refusal, Registry, Verdict},
+    retry,
 };
 
 /// How long a peer may take to send its request: it has it at hand when it connects.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long the registry may take to end a wait: the time of one install that is under way. With
-/// the default deadline this stays below the hook's own.
-const GRACE: Duration = Duration::from_millis(800);
+/// Part of the deadline in which the registry ends a wait: of 8 s, 0.8 for an install that is under
+/// way.
+const GRACE_SHARE: u32 = 10;
+
+/// Part of the deadline in which the peer takes its answer: of 8 s, 0.2 for some hundred bytes.
+const ANSWER_SHARE: u32 = 40;
 
 /// Requests at once: every container of a pod and an exec for each, with room.
 const MAX_CONNECTIONS: usize = 128;
@@ -50,7 +54,7 @@ pub struct Gate {
     pub registry: Registry,
     /// What the agent promises.
     pub posture: watch::Receiver<Posture>,
-    /// How long a container waits for its rule set.
+    /// From a request to its answer; nearly all of it is a container's wait for its rule set.
     pub deadline: Duration,
     /// Namespaces whose containers start without rules when the deadline passes.
     pub fail_open: Vec<String>,
@@ -96,7 +100,8 @@ impl Gate {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let slot = Arc::clone(&slots).acquire_owned().await;
-            let (stream, _) = listener.accept().await?;
+            let accept = || listener.accept();
+            let (stream, _) = retry::until_done("accepting at the gate", accept).await?;
             let gate = Arc::clone(&gate);
             let serve = async move {
                 gate.talk(stream).await;
@@ -107,7 +112,10 @@ impl Gate {
     }
 
     async fn talk(&self, mut stream: UnixStream) {
-        let answer = match self.judge(&mut stream).await {
+        let budget = Budget::new(self.deadline);
+        let verdict = timeout_at(budget.verdict, self.judge(&mut stream, budget)).await;
+        let late = |_| Err("the agent is busy and did not decide in time".to_owned());
+        let answer = match verdict.unwrap_or_else(late) {
             Ok(permit) => Answer::Proceed {
                 generation: permit.in_force.generation.0,
                 digest: permit.in_force.digest.to_string(),
@@ -118,7 +126,7 @@ impl Gate {
             }
         };
         let sent = match lifecycle::encode(&Reply { version: VERSION, answer }) {
-            Ok(frame) => timeout(READ_DEADLINE, stream.write_all(&frame)).await,
+            Ok(frame) => timeout_at(budget.answer, stream.write_all(&frame)).await,
             Err(error) => return tracing::error!(%error, "an answer is too long"),
         };
         if !matches!(sent, Ok(Ok(()))) {
@@ -126,22 +134,20 @@ impl Gate {
         }
     }
 
-    async fn judge(&self, stream: &mut UnixStream) -> Verdict {
-        let started = Instant::now();
+    async fn judge(&self, stream: &mut UnixStream, budget: Budget) -> Verdict {
         peer::check(stream).map_err(|error| reason::of(&error))?;
         let call = timeout(READ_DEADLINE, read(stream)).await;
         let call = call.map_err(|_| "the request did not arrive in time".to_owned())?;
         let call = call.map_err(|error| reason::of(&error))?;
-        let deadline = started + self.deadline;
-        self.check_posture(deadline).await?;
+        self.check_posture(budget.rules).await?;
         let Call { id, step } = call;
         let stopped = |error| reason::of(&error);
         match step {
             Step::Create { process, rootfs, annotations } => {
                 let role = Role::of(&annotations).map_err(|error| reason::of(&error))?;
                 let init = Init::verify(&process).map_err(|error| reason::of(&error))?;
-                let arrival = Arrival { id, role, init, rootfs };
-                self.create(arrival, Wait { stream, deadline }).await
+                let arrival = Arrival { id, role, init, rootfs, until: budget.rules };
+                self.create(arrival, stream).await
             }
             Step::Start => self.registry.started(id).await.map_err(stopped)?,
             Step::Exec(process) => {
@@ -165,23 +171,23 @@ impl Gate {
         }
     }
 
-    async fn create(&self, arrival: Arrival, wait: Wait<'_>) -> Verdict {
-        let (id, init) = (arrival.id.clone(), arrival.init.clone());
+    async fn create(&self, arrival: Arrival, stream: &mut UnixStream) -> Verdict {
+        let (id, init, until) = (arrival.id.clone(), arrival.init.clone(), arrival.until);
         let may_fail_open = self.fail_open.contains(&arrival.role.target().namespace);
         let verdict = self.registry.announce(arrival).await;
         let mut verdict = verdict.map_err(|error| reason::of(&error))?;
         let in_time = tokio::select! {
-            verdict = timeout_at(wait.deadline, &mut verdict) => verdict.ok(),
-            () = hung_up(wait.stream) => None,
+            verdict = timeout_at(until, &mut verdict) => verdict.ok(),
+            () = hung_up(stream) => None,
         };
         let verdict = match in_time {
             Some(verdict) => verdict,
             None => {
-                let late = Instant::now() >= wait.deadline;
+                let late = Instant::now() >= until;
                 let given_up = self.registry.give_up(id.clone(), may_fail_open && late).await;
                 given_up.map_err(|error| reason::of(&error))?;
-                let last = timeout(GRACE, verdict).await;
-                last.map_err(|_| "the rule set was not in force in time".to_owned())?
+                // As long as there is time for a verdict: `talk` sees to that.
+                verdict.await
             }
         };
         let permit = verdict.map_err(|_| "another request took its place".to_owned())??;
@@ -203,15 +209,17 @@ impl Gate {
         let (number, cgroup) = (permit.number, permit.cgroup.clone());
         let span = tracing::info_span!("exit", container = %id);
         let watch = async move {
-            if let Err(error) = exit::ended(&init).await {
+            let ended = || exit::ended(&init);
+            if let Err(error) = retry::until_done("watching a process", ended).await {
                 return tracing::error!(%error, "its end cannot be watched");
             }
             // A registry that is gone needs no telling.
             let _ = registry.exited(id.clone(), Some(number)).await;
-            if let Some(cgroup) = cgroup
-                && let Err(error) = exit::emptied(&cgroup).await
-            {
-                return tracing::error!(%error, "its cgroup cannot be watched");
+            if let Some(cgroup) = cgroup {
+                let emptied = || exit::emptied(&cgroup);
+                if let Err(error) = retry::until_done("watching a cgroup", emptied).await {
+                    return tracing::error!(%error, "its cgroup cannot be watched");
+                }
             }
             let _ = registry.emptied(id, number).await;
         };
@@ -219,10 +227,25 @@ impl Gate {
     }
 }
 
-/// How long a request may be held.
-struct Wait<'a> {
-    stream: &'a mut UnixStream,
-    deadline: Instant,
+/// When each step of a request ends. They share one deadline, and none begins anew.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    /// Rules are no longer waited for.
+    rules: Instant,
+    /// There is a verdict.
+    verdict: Instant,
+    /// The peer has it.
+    answer: Instant,
+}
+
+// === impl Budget ===
+
+impl Budget {
+    fn new(deadline: Duration) -> Self {
+        let answer = Instant::now() + deadline;
+        let verdict = answer - deadline / ANSWER_SHARE;
+        Self { rules: verdict - deadline / GRACE_SHARE, verdict, answer }
+    }
 }
 
 /// The answer to what needs no permission.

@@ -27,6 +27,7 @@ pub mod posture;
 pub mod readiness;
 pub mod reason;
 pub mod registry;
+pub mod retry;
 pub mod run;
 pub mod server;
 pub mod trust;

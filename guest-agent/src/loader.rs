@@ -21,7 +21,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, Map, MapData, MapError, RingBuf},
+    maps::{Array, Map, MapData, MapError, PerCpuArray, RingBuf},
     programs::{Lsm, links::FdLink},
 };
 use aya_obj::btf::BtfKind;
@@ -175,6 +175,8 @@ pub struct Loaded {
     pub maps: Maps,
     /// Where the programs report.
     pub ring: RingBuf<MapData>,
+    /// The kernel's counters once more, for who reads them beside the tables' owner.
+    pub counters: PerCpuArray<MapData, u64>,
     /// Number of the last event that was taken from the ring, by whichever agent.
     pub journal: Array<MapData, u64>,
     /// Verdicts on names are kept while they hold.
@@ -231,7 +233,8 @@ fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> 
         attach_ms = loaded.elapsed().as_millis(),
         "programs attached"
     );
-    Ok(Loaded { maps, ring, journal, names_kept })
+    let counters = open(pinned(pins, "counters")?, "counters", PerCpuArray::try_from)?;
+    Ok(Loaded { maps, ring, counters, journal, names_kept })
 }
 
 fn kernel_types() -> Result<Btf, LoadError> {
@@ -279,21 +282,23 @@ fn failed(
 /// # Errors
 /// If the programs are of another build, or a part cannot be opened.
 pub fn take_over(pins: &Path) -> Result<Loaded, LoadError> {
-    let pinned = |name: &'static str| -> Result<Option<Map>, LoadError> {
-        let failed = |source| MapsError::Map { operation: "opening a pinned map", source };
-        let data = MapData::from_pin(pins.join(name)).map_err(failed)?;
-        Ok(Some(Map::from_map_data(data).map_err(failed)?))
-    };
     let settings = Maps::settings_of(pins)?;
     if settings.object != object_number() {
         return Err(LoadError::OtherVersion(pins.to_owned()));
     }
     Ok(Loaded {
         maps: Maps::take_over(pins)?,
-        ring: open(pinned("events")?, "events", RingBuf::try_from)?,
-        journal: open(pinned("journal")?, "journal", Array::try_from)?,
+        ring: open(pinned(pins, "events")?, "events", RingBuf::try_from)?,
+        counters: open(pinned(pins, "counters")?, "counters", PerCpuArray::try_from)?,
+        journal: open(pinned(pins, "journal")?, "journal", Array::try_from)?,
         names_kept: settings.rename_sequence != 0,
     })
+}
+
+fn pinned(pins: &Path, name: &'static str) -> Result<Option<Map>, LoadError> {
+    let failed = |source| MapsError::Map { operation: "opening a pinned map", source };
+    let data = MapData::from_pin(pins.join(name)).map_err(failed)?;
+    Ok(Some(Map::from_map_data(data).map_err(failed)?))
 }
 
 fn open<T>(

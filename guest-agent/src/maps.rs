@@ -33,6 +33,7 @@ pub use identity::{Residue, ResidueReason};
 pub use install::InstallError;
 use install::Installed;
 use names::Names;
+pub(crate) use opener::HANGING;
 use opener::Opener;
 use table::Table;
 pub use takeover::{Note, NoteTooLong};

@@ -12,7 +12,10 @@ mod owner;
 mod prepare;
 mod view;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 pub use kernel::Kernel;
 #[cfg(test)]
@@ -24,15 +27,19 @@ pub use view::{ContainerView, InForce, State, View};
 
 use crate::{
     apply::{Accepted, Applied, ApplyError},
-    containers::{Cgroup, ContainerId, Init, InspectError, Role, Root},
-    maps::{KernelCounters, MapsError},
+    containers::{Cgroup, ContainerId, Init, InspectError, Role, Root, aside},
+    maps::{HANGING, KernelCounters, MapsError},
     posture::Loss,
 };
 use policy_model::{RulePath, Target};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Commands that wait: one per connection at the gate and per call of the relay, with room.
 const QUEUE: usize = 256;
+
+/// What a registration takes at most once the files were searched: the root is opened, the mounts
+/// are looked at, and files are opened for the kernel to record them.
+pub(crate) const REGISTRATION: Duration = aside::DEADLINE.saturating_mul(2).saturating_add(HANGING);
 
 /// The owner is gone: nothing is enforced here, or the agent ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +57,8 @@ pub struct Arrival {
     pub init: Init,
     /// Its root directory as the process sees it.
     pub rootfs: Option<RulePath>,
+    /// How long it waits for its rules.
+    pub until: Instant,
 }
 
 /// A container that may go on.

@@ -20,7 +20,7 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 use crate::{
     args::RunArgs,
     containers::Cgroup,
-    events::{self, Numbers, Source},
+    events::{self, Drops, Numbers, Source},
     gate::{self, Gate},
     heap,
     loader::{self, Loaded},
@@ -172,13 +172,14 @@ impl KernelThread {
             return Err(error.into());
         }
         mounts::prepare(&self.pins)?;
-        let Loaded { mut maps, ring, journal, names_kept } = self.load()?;
+        let Loaded { mut maps, ring, counters, journal, names_kept } = self.load()?;
         let not_exempted = self.exempt_cgroup.iter().filter_map(|path| exempt(&mut maps, path));
         let mut losses: BTreeSet<_> = not_exempted.collect();
         losses.extend((!names_kept).then_some(Loss::NamesNotKept));
         let self_test = self_test::prove(&mut maps)?;
         heap::trim();
-        Ok((maps, Source { ring, numbers: Numbers(journal), self_test }, losses))
+        let (drops, numbers) = (Drops(counters), Numbers(journal));
+        Ok((maps, Source { ring, drops, numbers, self_test }, losses))
     }
 
     /// What is in force is of the same boot: an agent before this one has checked the kernel.

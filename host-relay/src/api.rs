@@ -8,10 +8,11 @@ mod service;
 mod socket;
 mod to_wire;
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use kadapter_proto::{DESCRIPTORS, relay::v1::relay_server::RelayServer};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio::time::sleep;
+use tokio_stream::{Stream, StreamExt as _, wrappers::UnixListenerStream};
 use tonic::transport::Server;
 
 pub use socket::{BindError, Listener};
@@ -36,6 +37,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A reader that stopped is asked this often whether it lives, and given up after as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Without descriptors `accept` fails at once, again and again, and the server asks again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the service ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +84,33 @@ pub async fn serve(
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.wait())
+        .serve_with_incoming_shutdown(paced(UnixListenerStream::new(listener)), stop.wait())
         .await?;
     Ok(())
+}
+
+/// The same connections, with a pause behind each that could not be accepted.
+fn paced<T>(connections: impl Stream<Item = io::Result<T>>) -> impl Stream<Item = io::Result<T>> {
+    connections.then(async |connection| {
+        if connection.is_err() {
+            sleep(ACCEPT_PAUSE).await;
+        }
+        connection
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_that_cannot_be_accepted_are_not_asked_for_without_a_pause() {
+        let answers = [Err(io::Error::from(io::ErrorKind::Other)), Ok(1), Ok(2)];
+        let started = Instant::now();
+        let accepted: Vec<_> = paced(tokio_stream::iter(answers)).collect().await;
+        assert_eq!(accepted.iter().filter(|accepted| accepted.is_ok()).count(), 2);
+        assert!(started.elapsed() >= ACCEPT_PAUSE);
+    }
 }

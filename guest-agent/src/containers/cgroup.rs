@@ -65,11 +65,23 @@ impl Cgroup {
         }
     }
 
-    /// Whether a process is in it or below; a cgroup that was removed has none.
+    /// Whether a process is in it or below: `cgroup.procs` does not tell of those below. A cgroup that
+    /// was removed has none.
+    ///
+    /// # Errors
+    /// If it cannot be read now.
+    pub fn is_populated(&self) -> io::Result<bool> {
+        match fs::read_to_string(self.directory.join("cgroup.events")) {
+            Ok(text) => Ok(text.lines().any(|line| line == "populated 1")),
+            Err(error) if is_removed(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether no process can be in it: what cannot be read may have some.
     #[must_use]
-    pub fn is_populated(&self) -> bool {
-        let events = fs::read_to_string(self.directory.join("cgroup.events"));
-        events.is_ok_and(|text| text.lines().any(|line| line == "populated 1"))
+    pub fn is_empty(&self) -> bool {
+        matches!(self.is_populated(), Ok(false))
     }
 }
 
@@ -77,6 +89,11 @@ impl Cgroup {
 #[must_use]
 pub fn unified_path(text: &str) -> Option<&str> {
     text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// Its directory is gone, or goes away while it is read.
+fn is_removed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ENODEV)
 }
 
 fn unified_mount() -> Result<PathBuf, CgroupError> {
@@ -106,6 +123,22 @@ mod tests {
 
     #[test]
     fn a_cgroup_without_a_directory_is_not_populated() {
-        assert!(!Cgroup { id: 1, directory: "/nonexistent".into() }.is_populated());
+        assert!(!Cgroup { id: 1, directory: "/nonexistent".into() }.is_populated().unwrap());
+    }
+
+    #[test]
+    fn processes_of_a_cgroup_below_count_and_so_does_what_cannot_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let cgroup = Cgroup { id: 1, directory: directory.path().into() };
+        let events = directory.path().join("cgroup.events");
+        // As the kernel has it where all processes are in a cgroup below.
+        fs::write(directory.path().join("cgroup.procs"), "").unwrap();
+        for (text, is_populated) in [("populated 1\nfrozen 0\n", true), ("populated 0\n", false)] {
+            fs::write(&events, text).unwrap();
+            assert_eq!(cgroup.is_populated().unwrap(), is_populated, "{text}");
+        }
+        fs::remove_file(&events).unwrap();
+        fs::create_dir(&events).unwrap();
+        assert!(cgroup.is_populated().is_err() && !cgroup.is_empty());
     }
 }

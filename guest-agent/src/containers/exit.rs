@@ -32,7 +32,7 @@ pub async fn emptied(cgroup: &Cgroup) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let events = readiness::of(&events, Interest::PRIORITY)?;
-    while cgroup.is_populated() {
+    while cgroup.is_populated()? {
         events.ready(Interest::PRIORITY).await?.clear_ready();
     }
     Ok(())

@@ -19,6 +19,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
+use super::aside::Looks;
 use crate::lifecycle;
 
 /// Why a container's process cannot be judged.
@@ -57,6 +58,9 @@ pub enum InspectError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Its files are served by what does not answer.
+    #[error("the files of process {0} do not answer: a process of the container serves them")]
+    Hangs(u32),
     /// The process changed its root after it was registered.
     #[error("process {0} has another root than at its registration; its mounts cannot be read")]
     RootChanged(u32),
@@ -75,6 +79,7 @@ pub enum InspectError {
 pub struct Init {
     pid: u32,
     pidfd: Arc<OwnedFd>,
+    looks: Looks,
 }
 
 // === impl Init ===
@@ -87,7 +92,7 @@ impl Init {
     pub fn open(pid: u32) -> Result<Self, InspectError> {
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(InspectError::Gone(pid))?;
         match pidfd_open(raw, PidfdFlags::NONBLOCK) {
-            Ok(pidfd) => Ok(Self { pid, pidfd: Arc::new(pidfd) }),
+            Ok(pidfd) => Ok(Self { pid, pidfd: Arc::new(pidfd), looks: Looks::default() }),
             Err(rustix::io::Errno::SRCH) => Err(InspectError::Gone(pid)),
             Err(errno) => {
                 Err(InspectError::Read { operation: "opening a pidfd", pid, source: errno.into() })
@@ -182,6 +187,11 @@ impl Init {
         let text = fs::read_to_string(self.proc("cgroup"));
         let text = text.map_err(self.failed("reading the cgroup"))?;
         Ok(super::cgroup::unified_path(&text).unwrap_or("/").to_owned())
+    }
+
+    /// Looks at its files that are under way, of all copies of this.
+    pub(super) fn looks(&self) -> &Looks {
+        &self.looks
     }
 
     /// A file of its /proc directory.

@@ -7,6 +7,7 @@
 //! text of mounts counts only if that mount stands in it where it must.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{self, Read as _},
     os::{
@@ -19,12 +20,16 @@ use policy_model::RulePath;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
 
 use super::{
-    Init, InspectError, Mount,
+    Init, InspectError, Mount, aside,
     mountinfo::{self, MAX_TEXT_BYTES, MountLine},
 };
 
 /// File systems that answer for themselves: a server of the container's own could keep us waiting.
-const ANSWERING: [&str; 6] = ["tmpfs", "virtiofs", "overlay", "ext4", "xfs", "erofs"];
+const ANSWERING: [&str; 5] = ["tmpfs", "virtiofs", "ext4", "xfs", "erofs"];
+
+/// Answers as its layers do: those of the container's root are the runtime's, those of any other may
+/// be the container's own.
+const OVERLAY: &str = "overlay";
 
 /// Without following links, which could lead out of a directory.
 const WITHIN: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_SYMLINKS);
@@ -48,8 +53,13 @@ impl Root {
     /// Opens the root of a container whose first process is this.
     ///
     /// # Errors
-    /// If the process is gone or there is no such directory.
+    /// If the process is gone, there is no such directory, or it does not answer.
     pub fn open(init: &Init, rootfs: Option<&RulePath>) -> Result<Self, InspectError> {
+        let (process, rootfs) = (init.clone(), rootfs.cloned());
+        aside::ask(init, move || Self::open_here(&process, rootfs.as_ref()))?
+    }
+
+    fn open_here(init: &Init, rootfs: Option<&RulePath>) -> Result<Self, InspectError> {
         let seen = fs::File::open(init.proc("root/")).map_err(init.failed("opening the root"))?;
         let prefix = rootfs.filter(|path| path.depth() > 0);
         let prefix = if has_guests_root(init)? { prefix.cloned() } else { None };
@@ -72,25 +82,31 @@ impl Root {
         let prefix = self.prefix_in(&lines).ok_or(InspectError::RootChanged(init.pid()))?;
         let mut mounts = mountinfo::below(&lines, prefix)
             .map_err(|source| InspectError::Mounts { pid: init.pid(), source })?;
-        let atomic: Vec<_> = mounts.iter().map(|mount| self.is_atomic(mount, &mounts)).collect();
+        let own = lines.iter().find(|line| line.id == self.mount).map(|line| line.dev);
+        let atomic = self.are_atomic(init, answering(&mounts, own))?;
         for (mount, atomic) in mounts.iter_mut().zip(atomic) {
             mount.atomic = atomic;
         }
         Ok(mounts)
     }
 
-    /// Whether an atomic writer has been at work there: the kubelet's own sign is the link.
+    /// Whether an atomic writer has been at work in each of these: the kubelet's own sign is the link.
     /// <https://github.com/kubernetes/kubernetes/blob/v1.33.0/pkg/volume/util/atomic_writer.go#L56>
-    fn is_atomic(&self, mount: &Mount, mounts: &[Mount]) -> bool {
-        let mut way = mounts.iter().filter(|other| mount.point.below(&other.point).is_some());
-        if mount.point.depth() == 0 || !way.all(|other| ANSWERING.contains(&&*other.fs_type)) {
-            return false;
-        }
-        let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let path = format!("{}/..data", mount.point);
-        let link = openat2(&self.fd, path, how, Mode::empty(), WITHIN);
-        let metadata = link.map(|link| fs::File::from(link).metadata());
-        metadata.is_ok_and(|metadata| metadata.is_ok_and(|found| found.is_symlink()))
+    fn are_atomic(
+        &self,
+        init: &Init,
+        points: Vec<Option<RulePath>>,
+    ) -> Result<Vec<bool>, InspectError> {
+        let root = self.fd.try_clone().map_err(init.failed("opening the root once more"))?;
+        let has_link = move |point: Option<RulePath>| {
+            let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let path = format!("{}/..data", point?);
+            let link = openat2(&root, path, how, Mode::empty(), WITHIN).ok()?;
+            Some(fs::File::from(link).metadata().ok()?.is_symlink())
+        };
+        aside::ask(init, move || {
+            points.into_iter().map(|point| has_link(point).unwrap_or_default()).collect()
+        })
     }
 
     /// Whether the process had it for a root already when it was opened: the runtime is done, or
@@ -122,6 +138,29 @@ impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// The points of mounts below the root that can be looked at: what lies on the way to them answers.
+/// An overlay does if it is the container's own root, of this device.
+fn answering(mounts: &[Mount], own: Option<u32>) -> Vec<Option<RulePath>> {
+    let mut silent: HashMap<&str, bool> = HashMap::new();
+    for mount in mounts {
+        let answers = ANSWERING.contains(&&*mount.fs_type)
+            || (mount.fs_type == OVERLAY && Some(mount.dev) == own);
+        *silent.entry(mount.point.as_str()).or_default() |= !answers;
+    }
+    let is_silent = |path: &str| silent.get(path).copied().unwrap_or_default();
+    let answers = |point: &str| {
+        let ends = point.match_indices('/').map(|(end, _)| end).filter(|end| *end > 0);
+        let mut above = ends.filter_map(|end| point.get(..end));
+        !is_silent("/") && !is_silent(point) && !above.any(is_silent)
+    };
+    mounts
+        .iter()
+        .map(|mount| {
+            (mount.point.depth() > 0 && answers(mount.point.as_str())).then(|| mount.point.clone())
+        })
+        .collect()
 }
 
 fn lines_of(init: &Init) -> Result<Vec<MountLine>, InspectError> {
@@ -188,6 +227,40 @@ mod tests {
         assert!(matches!(Root::open(&init, Some(&rootfs)), Err(InspectError::Root { .. })));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    fn mounted(dev: u32, point: &str, fs_type: &str) -> Mount {
+        let point = RulePath::new(point).unwrap();
+        Mount { dev, root: "/".into(), point, fs_type: fs_type.into(), atomic: false }
+    }
+
+    #[test]
+    fn what_a_process_of_the_container_may_serve_is_not_looked_at() {
+        let mounts = [
+            mounted(1, "/", "overlay"),
+            mounted(2, "/secret", "tmpfs"),
+            mounted(3, "/own", "fuse.sshfs"),
+            mounted(4, "/own/below", "tmpfs"),
+            mounted(5, "/layers", "overlay"),
+            mounted(6, "/ownother", "virtiofs"),
+            mounted(7, "/twice", "tmpfs"),
+            mounted(8, "/twice", "fuse"),
+        ];
+        let looked_at: Vec<_> = answering(&mounts, Some(1)).into_iter().flatten().collect();
+        let looked_at: Vec<_> = looked_at.iter().map(RulePath::as_str).collect();
+        assert_eq!(looked_at, ["/secret", "/ownother"]);
+        assert_eq!(answering(&mounts, Some(9)), vec![None; 8], "a root of its own making");
+    }
+
+    #[test]
+    fn mounts_that_a_container_makes_are_looked_through_in_time() {
+        let mounts: Vec<_> = (0..100_000)
+            .map(|number| mounted(number, &format!("/a/b/c/{number}"), "tmpfs"))
+            .collect();
+        let started = std::time::Instant::now();
+        assert_eq!(answering(&mounts, None).into_iter().flatten().count(), mounts.len());
+        // One by one against all others they would take minutes.
+        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     }
 
     fn registered(point: &str, prefix: Option<&str>) -> Root {

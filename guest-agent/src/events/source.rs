@@ -3,7 +3,7 @@
 
 use std::mem::offset_of;
 
-use aya::maps::{Array, MapData, MapError, RingBuf};
+use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use guest_bpf::abi;
 
 use super::journal::Novelty;
@@ -18,12 +18,29 @@ pub struct Source {
     pub ring: RingBuf<MapData>,
     /// Numbers that were given out.
     pub numbers: Numbers,
+    /// What had no room in the ring.
+    pub drops: Drops,
     /// Registration of the self-test: its denials are nobody's.
     pub self_test: u32,
 }
 
 /// Numbers of events in a pinned map, so that they go on where the agent before stopped.
 pub struct Numbers(pub Array<MapData, u64>);
+
+/// The kernel's counters, read without the thread that owns the other tables.
+pub struct Drops(pub PerCpuArray<MapData, u64>);
+
+// === impl Drops ===
+
+impl Drops {
+    /// Events without room in the ring, since the guest's boot.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn total(&self) -> Result<u64, MapError> {
+        Ok(self.0.get(&abi::EVENTS_DROPPED, 0)?.iter().sum())
+    }
+}
 
 // === impl Numbers ===
 

@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::*;
 use crate::{
+    args::{Args, Command},
+    containers::aside,
     fixtures::{Waiting, accepted, id, registry, rules, within},
+    identify,
     lifecycle::{Event, Facts, Request},
     posture::{Cause, Loss},
-    registry::{State, double::KernelDouble},
+    registry::{self, REGISTRATION, State, double::KernelDouble},
 };
 
 struct Rig {
@@ -206,4 +211,77 @@ async fn only_root_reaches_the_socket() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&rig.socket), 0o600);
     assert_eq!(mode(rig.socket.parent().unwrap()), 0o700);
+}
+
+/// The same gate, whose registry nobody serves: its owner is busy for longer than anybody waits.
+fn busy_rig(deadline: Duration) -> (Rig, registry::Inbox) {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("run/agent.sock");
+    let (registry, inbox) = registry::channel();
+    let (posture, watched) = watch::channel(Posture::Enforcing);
+    let gate = Gate { registry: registry.clone(), posture: watched, deadline, fail_open: vec![] };
+    tokio::spawn(gate.serve(bind(&socket).unwrap()));
+    let kernel = KernelDouble::default();
+    (Rig { socket, registry, kernel, posture, _directory: directory }, inbox)
+}
+
+#[tokio::test]
+async fn a_busy_owner_holds_no_request_beyond_the_deadline() {
+    const DEADLINE: Duration = Duration::from_millis(400);
+    let (rig, _inbox) = busy_rig(DEADLINE);
+    let process = Waiting::spawn();
+    for event in [Event::Create, Event::Start, Event::Exec] {
+        let started = Instant::now();
+        let answer = within(rig.ask(&Request { event, ..create(&process, "prod") })).await;
+        assert!(reason_of(&answer).contains("did not decide in time"), "{event:?}: {answer:?}");
+        assert!(started.elapsed() < DEADLINE * 4, "{event:?}: {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn all_that_a_registration_may_take_fits_into_the_default_deadline() {
+    use clap::Parser as _;
+    let parsed = |argv: &[&str]| Args::try_parse_from(argv).unwrap().command;
+    let Command::Run(run) = parsed(&["agent", "run"]) else { unreachable!() };
+    let Command::Hook(hook) = parsed(&["agent", "hook", "prestart"]) else { unreachable!() };
+    let now = Instant::now();
+    let budget = Budget::new(run.gate_deadline);
+    let steps = aside::DEADLINE + identify::DEADLINE + REGISTRATION;
+    assert!(budget.rules - now >= steps, "{steps:?}");
+    assert!(budget.rules < budget.verdict && budget.verdict < budget.answer);
+    assert!(run.gate_deadline < hook.deadline && hook.deadline < Duration::from_secs(10));
+}
+
+/// In a process of its own, whose descriptors no other test needs.
+#[test]
+fn a_guest_without_descriptors_does_not_end_the_gate() {
+    const NAME: &str = "gate::tests::a_guest_without_descriptors_does_not_end_the_gate";
+    const INSIDE: &str = "KADAPTER_TEST_WITHOUT_DESCRIPTORS";
+    if std::env::var_os(INSIDE).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(go_without_descriptors());
+    }
+    let own = std::env::current_exe().unwrap();
+    let output =
+        std::process::Command::new(own).args(["--exact", NAME]).env(INSIDE, "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+async fn go_without_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("agent.sock");
+    let (registry, _kernel) = registry();
+    let (_posture, watched) = watch::channel(Posture::Enforcing);
+    let gate = Gate { registry, posture: watched, deadline: LONG, fail_open: vec![] };
+    let mut serving = tokio::spawn(gate.serve(bind(&socket).unwrap()));
+    let mut early = UnixStream::connect(&socket).await.unwrap();
+    let limits = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limits }).unwrap();
+    assert!(fs::File::open("/dev/null").is_err(), "there are descriptors left");
+    let ended = timeout(READ_DEADLINE / 4, &mut serving).await;
+    assert!(ended.is_err(), "the gate ended: {ended:?}");
+    setrlimit(Resource::Nofile, limits).unwrap();
+    early.write_all(&[0, 0, 0, 2, b'{', b'x']).await.unwrap();
+    let mut prefix = [0; 4];
+    within(early.read_exact(&mut prefix)).await.unwrap();
 }

@@ -178,3 +178,18 @@ async fn a_search_that_hangs_is_told_apart_from_one_that_finds_nothing() {
     assert!(findings.unsearched[0].contains("have not come back"), "{findings:?}");
     drop((hanging, searches));
 }
+
+#[tokio::test]
+async fn a_search_for_a_container_at_the_gate_has_what_is_left_and_a_second_in_any_case() {
+    let process = Waiting::spawn();
+    let init = process.init();
+    let root = Arc::new(Root::open(&init, None).unwrap());
+    let site = Site::new(root, init, Arc::default());
+    let now = Instant::now();
+    let left = |site: Site| site.deadline(now) - now;
+    assert_eq!(left(site.clone()), DEADLINE);
+    for (until, expected) in [(60, 5), (5, 5), (3, 3), (0, 1)] {
+        let until = now + Duration::from_secs(until);
+        assert_eq!(left(site.clone().until(until)), Duration::from_secs(expected), "{until:?}");
+    }
+}

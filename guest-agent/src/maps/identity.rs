@@ -94,6 +94,7 @@ impl Maps {
     ) -> Result<Vec<Residue>, InstallError> {
         let mut residues = Vec::new();
         let holding = self.holding(plan);
+        self.opener.begin();
         for found in &findings.files {
             match self.record(next, &holding, found)? {
                 None => {

@@ -21,13 +21,18 @@ use nix::unistd::gettid;
 /// For one open: a disk answers in milliseconds, a host that swaps in tens of them.
 const DEADLINE: Duration = Duration::from_millis(500);
 
-/// Opens that may hang before no more are tried: half of the time that a container waits at the gate.
+/// For all opens of one set that hang: the gate's deadline has room for it behind the search.
+pub(crate) const HANGING: Duration = DEADLINE;
+
+/// Threads that hang before no more are started, of all containers.
 const MAX_HANGING: usize = 8;
 
 /// Whoever opens.
 #[derive(Debug, Default)]
 pub(super) struct Opener {
     worker: Option<Worker>,
+    /// How long opens of this set have hung.
+    hung: Duration,
     /// One reference for each thread, and this one.
     threads: Arc<()>,
 }
@@ -42,10 +47,18 @@ struct Worker {
 // === impl Opener ===
 
 impl Opener {
+    /// The opens to come are another set's.
+    pub(super) fn begin(&mut self) {
+        self.hung = Duration::ZERO;
+    }
+
     /// Number of the thread that opens next.
     pub(super) fn thread(&mut self) -> io::Result<u32> {
         if let Some(worker) = &self.worker {
             return Ok(worker.thread);
+        }
+        if self.hung >= HANGING {
+            return Err(io::Error::other(format!("opens have hung for {HANGING:?} already")));
         }
         if Arc::strong_count(&self.threads) > MAX_HANGING {
             return Err(io::Error::other(format!("{MAX_HANGING} opens have not come back")));
@@ -66,7 +79,10 @@ impl Opener {
                 opened
             }
             // The thread ends when it comes back: nobody sends to it any more.
-            Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
+            Err(RecvTimeoutError::Timeout) => {
+                self.hung += DEADLINE;
+                Err(io::ErrorKind::TimedOut.into())
+            }
             Err(RecvTimeoutError::Disconnected) => Err(gone()),
         }
     }
@@ -123,6 +139,10 @@ mod tests {
         let error = opener.open(&handle(&fifo)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(started.elapsed() < DEADLINE * 4);
+        let started = Instant::now();
+        assert!(opener.open(&handle(&file)).unwrap_err().to_string().contains("already"));
+        assert!(started.elapsed() < DEADLINE, "a set has no more time for opens that hang");
+        opener.begin();
         opener.open(&handle(&file)).unwrap();
         assert_ne!(opener.thread().unwrap(), first);
     }

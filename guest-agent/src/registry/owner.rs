@@ -129,7 +129,7 @@ impl<K: Kernel> Owner<K> {
     }
 
     fn announce(&mut self, arrival: Arrival, waiter: oneshot::Sender<Verdict>) {
-        let Arrival { id, role, init, rootfs } = arrival;
+        let Arrival { id, role, init, rootfs, until } = arrival;
         if let Some(known) = self.containers.get_mut(&id) {
             if known.is_alive() {
                 known.announce_again(&init, waiter);
@@ -151,6 +151,7 @@ impl<K: Kernel> Owner<K> {
             role,
             init,
             rootfs,
+            until: Some(until),
             state: State::Waiting,
             registration: None,
             in_force: None,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use policy_model::{RulePath, Target};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::sets::same_container;
 use crate::{
@@ -13,7 +13,10 @@ use crate::{
     containers::{Cgroup, ContainerId, Init, Role, Root},
     identify::{Searches, Site},
     maps::{Residue, Slot},
-    registry::{ContainerView, InForce, Permit, Refusal, RootError, State, Verdict, note::Facts},
+    registry::{
+        ContainerView, InForce, Permit, REGISTRATION, Refusal, RootError, State, Verdict,
+        note::Facts,
+    },
 };
 
 /// A container that the runtime has not removed.
@@ -21,6 +24,8 @@ pub(super) struct Container {
     pub(super) role: Role,
     pub(super) init: Init,
     pub(super) rootfs: Option<RulePath>,
+    /// How long it waits at the gate; none if it never did.
+    pub(super) until: Option<Instant>,
     pub(super) state: State,
     pub(super) registration: Option<Registration>,
     pub(super) in_force: Option<InForce>,
@@ -95,9 +100,12 @@ impl Container {
         }
     }
 
-    /// Where its files are to be searched.
+    /// Where its files are to be searched, and how long: of one that waits, as long as there is time
+    /// to register it afterwards.
     pub(super) fn site(&self, id: &ContainerId) -> Result<Site, RootError> {
-        Ok(Site::new(self.root(id)?, self.init.clone(), Arc::clone(&self.searches)))
+        let site = Site::new(self.root(id)?, self.init.clone(), Arc::clone(&self.searches));
+        let until = self.until.filter(|_| self.state == State::Waiting);
+        Ok(until.map_or(site.clone(), |until| site.until(until - REGISTRATION)))
     }
 
     /// Whether a rule set of its name is to be put into force for it now.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Containers of an agent that is gone: taken over as the kernel's notes say, or given up.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -42,8 +42,8 @@ impl<K: Kernel> Owner<K> {
             if let Err(error) = self.take_over(&note) {
                 tracing::warn!(slot = note.slot.index, %error, "a container is not taken over");
                 let cgroup = ContainerNote::decode(&note.text).ok().and_then(|note| note.cgroup());
-                left += usize::from(!cgroup.as_ref().is_some_and(is_empty));
-                if cgroup.as_ref().is_none_or(is_empty) {
+                left += usize::from(!cgroup.as_ref().is_some_and(Cgroup::is_empty));
+                if cgroup.as_ref().is_none_or(Cgroup::is_empty) {
                     self.give_up_slot(note.slot, cgroup);
                 }
             }
@@ -71,6 +71,7 @@ impl<K: Kernel> Owner<K> {
             role: known.role(),
             init,
             rootfs,
+            until: None,
             state: State::Started,
             registration: Some(registration),
             in_force: Some(in_force),
@@ -90,10 +91,4 @@ impl<K: Kernel> Owner<K> {
             tracing::error!(error = %reason::of(&error), "a slot could not be released");
         }
     }
-}
-
-/// Whether no process is left; a cgroup that cannot be read is gone.
-fn is_empty(cgroup: &Cgroup) -> bool {
-    fs::read_to_string(cgroup.directory.join("cgroup.procs"))
-        .map_or(true, |processes| processes.trim().is_empty())
 }

@@ -312,3 +312,28 @@ fn a_note_of_another_process_is_not_believed() {
     assert_eq!(left, Some(Loss::ContainersLeft(Some(1))), "somebody may run under it");
     assert!(next.view().containers.is_empty());
 }
+
+#[test]
+fn a_container_whose_processes_are_in_a_cgroup_below_its_own_keeps_its_slot() {
+    let (mut owner, kernel) = owner();
+    let mut process = Waiting::spawn();
+    let _verdict = announce(&mut owner, arrival("c1", &process));
+    owner.apply(accepted(rules(3))).unwrap();
+    process.end();
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name, text| std::fs::write(directory.path().join(name), text).unwrap();
+    write("cgroup.procs", "");
+    write("cgroup.events", "populated 1\nfrozen 0\n");
+    kernel.with(|state| {
+        let mut note: serde_json::Value = serde_json::from_slice(&state.notes[0].text).unwrap();
+        let cgroup = serde_json::json!({"id": 1, "directory": directory.path()});
+        note["cgroup"] = cgroup;
+        state.notes[0].text = serde_json::to_vec(&note).unwrap();
+    });
+    let mut next = Owner::new(kernel.clone(), watch::Sender::default());
+    assert_eq!(next.recover(), Some(Loss::ContainersLeft(Some(1))));
+    kernel.with(|state| assert_eq!(state.slots.len(), 1));
+    write("cgroup.events", "populated 0\nfrozen 0\n");
+    assert_eq!(next_owner(&kernel).view().containers.len(), 0);
+    kernel.with(|state| assert!(state.slots.is_empty()));
+}

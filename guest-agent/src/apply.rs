@@ -21,8 +21,9 @@ use prost::Message as _;
 use crate::{
     containers::{Init, InspectError, Root, cgroup::CgroupError},
     identify::Findings,
-    lower::{LowerError, lower, unsupported_option},
-    maps::{InstallError, MapsError, Residue, Slot},
+    lower::{LowerError, Plan, lower, unsupported_option},
+    maps::{InstallError, MapsError, Residue, Slot, SwitchError, not_carried},
+    reason,
     registry::{InForce, Kernel, Registry, Stopped},
 };
 
@@ -50,9 +51,22 @@ pub struct Applied {
     pub residues: Vec<Residue>,
 }
 
-/// Why a rule set is not in force. The one before it is.
+/// Why a rule set is not in force. The one before it is, in all containers of the name, unless the
+/// error says in which it is not.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
+    /// The new set could not be switched to.
+    #[error(transparent)]
+    Switch(#[from] SwitchError),
+    /// It failed, and left something in the kernel that no program looks up.
+    #[error("{}; and what was prepared could not be taken back", reason::of(&**first))]
+    NotTakenBack {
+        /// Why it failed.
+        first: Box<ApplyError>,
+        /// Why that could not be taken back.
+        #[source]
+        second: MapsError,
+    },
     /// Not an encoded envelope.
     #[error("the envelope cannot be decoded")]
     Envelope(#[from] prost::DecodeError),
@@ -153,8 +167,43 @@ pub fn accept(envelope: &[u8]) -> Result<Accepted, ApplyError> {
     Ok(Accepted { rules: Arc::new(rules), digest })
 }
 
+/// A set that is in the kernel beside the one in force.
+#[derive(Debug)]
+pub struct Staged<'r> {
+    /// Where.
+    pub slot: Slot,
+    /// What could not be staged as asked.
+    pub residues: Vec<Residue>,
+    plan: Plan<'r>,
+}
+
 /// From a set to the kernel, for one container: with the mounts that it has now, and the files that
-/// were found for it.
+/// were found for it. It is not in force yet.
+///
+/// # Errors
+/// If the set cannot be put into force there; nothing is staged.
+pub fn stage<'r>(
+    kernel: &mut impl Kernel,
+    place: &Place<'_>,
+    rules: &'r RuleSet,
+    findings: &Findings,
+) -> Result<Staged<'r>, ApplyError> {
+    let mounts = place.root.mounts(place.init)?;
+    let plan = lower(rules, &mounts)?;
+    let residues = kernel.stage(place.slot, &plan, findings)?;
+    Ok(Staged { slot: place.slot, residues, plan })
+}
+
+/// What is in force since the switch; what failed after it is a residue, for the set stays in force.
+pub fn settle(kernel: &mut impl Kernel, staged: Staged<'_>) -> Vec<Residue> {
+    let Staged { slot, mut residues, plan } = staged;
+    if let Err(error) = kernel.settle(slot, &plan) {
+        residues.extend(not_carried(&plan, &error));
+    }
+    residues
+}
+
+/// Stages, switches and settles, for one container.
 ///
 /// # Errors
 /// If the set cannot be put into force there; the one before it stays.
@@ -164,9 +213,24 @@ pub fn put_into_force(
     rules: &RuleSet,
     findings: &Findings,
 ) -> Result<Vec<Residue>, ApplyError> {
-    let mounts = place.root.mounts(place.init)?;
-    let plan = lower(rules, &mounts)?;
-    Ok(kernel.install(place.slot, &plan, findings)?)
+    let staged = stage(kernel, place, rules, findings)?;
+    match kernel.switch_all(&[staged.slot]) {
+        Ok(()) => Ok(settle(kernel, staged)),
+        Err(error) => Err(take_back(kernel, [staged], error.into())),
+    }
+}
+
+/// Takes back what was staged and is not in force; the error is that of the first failure, with what
+/// followed from it.
+pub fn take_back<'r>(
+    kernel: &mut impl Kernel,
+    staged: impl IntoIterator<Item = Staged<'r>>,
+    first: ApplyError,
+) -> ApplyError {
+    staged.into_iter().fold(first, |first, staged| match kernel.unstage(staged.slot) {
+        Ok(()) => first,
+        Err(second) => ApplyError::NotTakenBack { first: Box::new(first), second },
+    })
 }
 
 /// Refuses a set that must not be applied any more.

@@ -29,9 +29,10 @@ use aya::{
 use guest_bpf::{abi, hash::HashKey};
 
 use crate::loader::Rare;
+pub(crate) use identity::not_carried;
 pub use identity::{Residue, ResidueReason};
-pub use install::InstallError;
 use install::Installed;
+pub use install::{InstallError, SwitchError};
 use names::Names;
 pub(crate) use opener::HANGING;
 use opener::Opener;
@@ -133,6 +134,8 @@ pub struct Maps {
     hash_key: HashKey,
     opener: Opener,
     installed: StdHashMap<u32, Installed>,
+    /// Written, and not in force yet.
+    staged: StdHashMap<u32, Installed>,
     free: BTreeSet<u32>,
     last_container: u32,
     last_set: u32,
@@ -178,6 +181,7 @@ impl Maps {
             hash_key: HashKey([0; 2]),
             opener: Opener::default(),
             installed: StdHashMap::new(),
+            staged: StdHashMap::new(),
             free: (0..abi::MAX_SLOTS).collect(),
             last_container: 0,
             last_set: 0,
@@ -248,6 +252,7 @@ impl Maps {
             self.erase(installed)?;
             self.forget_taints(slot)?;
         }
+        self.unstage(slot)?;
         self.free.insert(slot.index);
         Ok(())
     }

@@ -19,6 +19,7 @@ use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Insta
 use crate::{
     identify::{Findings, Found, Inode},
     lower::{Identity, Plan, has_unknown_lists},
+    reason,
 };
 
 /// Places that one residue names.
@@ -303,6 +304,19 @@ fn residues_of(plan: &Plan<'_>, findings: &Findings) -> Vec<Residue> {
         }
     }
     residues
+}
+
+/// What is left of a set that is in force, if what the one before held was not carried over once more.
+pub(crate) fn not_carried(plan: &Plan<'_>, error: &MapsError) -> Vec<Residue> {
+    let error = reason::of(error);
+    tracing::error!(error, "files that were copied up meanwhile may not be held");
+    let detail = format!("a file copied up while the rules changed may not be held: {error}");
+    let mut identities: Vec<_> = plan.identities.keys().collect();
+    identities.sort_unstable();
+    let residues = identities
+        .into_iter()
+        .flat_map(|identity| residues_for(plan, identity, ResidueReason::NotSearched, &detail));
+    residues.collect()
 }
 
 fn residues_for(

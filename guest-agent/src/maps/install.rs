@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One set takes the place of another: all written, then switched, then the old one erased.
+//! One set takes the place of another: all written (staged), then switched, then the old one erased.
 //!
 //! Every key carries the number of its set, so that the two never mix. If anything fails before
-//! the switch, what was written is erased and the old set stays in force.
+//! the switch, what was written is erased and the old set stays in force; sets of several containers
+//! are staged one by one and switched together, or none of them is. What fails after the switch
+//! leaves the new set in force, and is told as what it is.
 
 use std::collections::HashSet;
 
@@ -17,6 +19,7 @@ use crate::{
     identify::Findings,
     loader::LoadError,
     lower::{JudgedClass, Plan},
+    reason,
 };
 
 /// Tries with other numbers, hence other hashes, after a collision. Two places of a set of a
@@ -26,6 +29,15 @@ const MAX_TRIES: u32 = 3;
 /// Why a set is not in force. The one before it is.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
+    /// It failed, and left something in the tables that no program looks up.
+    #[error("{}; and what was written before could not be erased", reason::of(&**first))]
+    NotErased {
+        /// Why it failed.
+        first: Box<InstallError>,
+        /// Why that could not be erased.
+        #[source]
+        second: MapsError,
+    },
     /// A table could not be written.
     #[error(transparent)]
     Maps(#[from] MapsError),
@@ -43,6 +55,17 @@ pub enum InstallError {
     /// Hashes collided again and again, which chance does not do.
     #[error("path hashes collided {MAX_TRIES} times")]
     Collisions,
+}
+
+/// Why sets that were staged are not in force.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}{}", told(switched))]
+pub struct SwitchError {
+    /// What failed first.
+    #[source]
+    pub source: MapsError,
+    /// Slots that had been switched and could not be switched back: their new set is in force.
+    pub switched: Vec<(Slot, MapsError)>,
 }
 
 /// What is in the kernel for one slot.
@@ -81,33 +104,93 @@ impl Installed {
 // === impl Maps ===
 
 impl Maps {
-    /// Puts a plan into force in a slot, with the files that were found for it.
+    /// Writes a plan beside what is in force in a slot, with the files that were found for it.
     ///
     /// # Errors
-    /// If anything could not be written; the set before it stays in force.
-    pub fn install(
+    /// If anything could not be written; nothing is staged then.
+    pub fn stage(
         &mut self,
         slot: Slot,
         plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
         self.check_registered(slot)?;
+        self.unstage(slot)?;
         self.rare.ensure(plan.flags)?;
         for _ in 0..MAX_TRIES {
             let mut next = Installed { set: self.next_set(slot), ..Installed::none(slot) };
             match self.write(&mut next, plan, findings) {
                 Ok(Some(residues)) => {
-                    self.put_into_force(next, plan)?;
+                    self.staged.insert(slot.index, next);
                     return Ok(residues);
                 }
                 Ok(None) => self.erase(next)?,
-                Err(error) => {
-                    self.erase(next)?;
-                    return Err(error);
-                }
+                Err(first) => return Err(self.erase_after(next, first)),
             }
         }
         Err(InstallError::Collisions)
+    }
+
+    /// Takes back what was staged for a slot, if anything was.
+    ///
+    /// # Errors
+    /// If the kernel refuses; no program looks it up all the same.
+    pub fn unstage(&mut self, slot: Slot) -> Result<(), MapsError> {
+        self.staged.remove(&slot.index).map_or(Ok(()), |staged| self.erase(staged))
+    }
+
+    /// Puts what is staged for these slots into force, for all of them or for none.
+    ///
+    /// # Errors
+    /// If the kernel refuses; the error names those for which it was too late.
+    pub fn switch_all(&mut self, slots: &[Slot]) -> Result<(), SwitchError> {
+        for (at, slot) in slots.iter().enumerate() {
+            let next = self.staged.get(&slot.index).map(|staged| staged.set);
+            let switched = match next {
+                Some(set) => self.switch(*slot, set),
+                None => Err(MapsError::NotRegistered(slot.index)),
+            };
+            if let Err(source) = switched {
+                let before = slots.get(..at).unwrap_or_default();
+                let back = before
+                    .iter()
+                    .filter_map(|slot| self.switch_back(*slot).err().map(|error| (*slot, error)));
+                return Err(SwitchError { source, switched: back.collect() });
+            }
+        }
+        Ok(())
+    }
+
+    fn switch_back(&mut self, slot: Slot) -> Result<(), MapsError> {
+        let set = self.installed.get(&slot.index).map_or(0, |installed| installed.set);
+        self.switch(slot, set)
+    }
+
+    /// After the switch: what was in force before is carried over once more and erased.
+    ///
+    /// # Errors
+    /// If the kernel refuses. The new set is in force, and may lack files that were copied up in the
+    /// moment of the switch.
+    pub fn settle(&mut self, slot: Slot, plan: &Plan<'_>) -> Result<(), MapsError> {
+        let Some(mut next) = self.staged.remove(&slot.index) else { return Ok(()) };
+        task::wait_for_readers();
+        // Once more: a copy-up may have added to the old set until nobody used it.
+        let carried = self.carry(&mut next, plan);
+        if let Some(old) = self.installed.insert(slot.index, next)
+            && let Err(error) = self.erase(old)
+        {
+            let error = reason::of(&error);
+            tracing::error!(error, "a rule set that is out of force stays in memory");
+        }
+        carried
+    }
+
+    /// Both errors, if there are two.
+    fn erase_after(&mut self, next: Installed, first: InstallError) -> InstallError {
+        match self.erase(next) {
+            Ok(()) => first,
+            Err(second) => InstallError::NotErased { first: Box::new(first), second },
+        }
     }
 
     /// Numbers of one slot alternate in their lowest bit: it chooses between the slot's two records.
@@ -154,7 +237,8 @@ impl Maps {
             };
             hashes.push(hash);
         }
-        let known = self.installed.values().flat_map(|installed| &installed.nodes);
+        let known = self.installed.values().chain(self.staged.values());
+        let known = known.flat_map(|installed| &installed.nodes);
         if collide(&hashes, known) {
             return Ok(false);
         }
@@ -205,21 +289,6 @@ impl Maps {
         self.sets.set(index, set, 0).map_err(failed("writing the set"))
     }
 
-    fn put_into_force(&mut self, mut next: Installed, plan: &Plan<'_>) -> Result<(), MapsError> {
-        let slot = next.slot;
-        if let Err(error) = self.switch(slot, next.set) {
-            self.erase(next)?;
-            return Err(error);
-        }
-        task::wait_for_readers();
-        // Once more: a copy-up may have added to the old set until nobody used it.
-        let carried = self.carry(&mut next, plan);
-        if let Some(old) = self.installed.insert(slot.index, next) {
-            self.erase(old)?;
-        }
-        carried
-    }
-
     /// Takes out of the kernel what nobody looks up any more.
     pub(super) fn erase(&mut self, installed: Installed) -> Result<(), MapsError> {
         let Installed { set, nodes, decisions, subjects, .. } = installed;
@@ -227,6 +296,16 @@ impl Maps {
         self.decisions.erase(&decisions).map_err(failed("erasing a decision"))?;
         self.subjects.erase(&subjects).map_err(failed("erasing a subject"))?;
         self.erase_identities(set)
+    }
+}
+
+fn told(switched: &[(Slot, MapsError)]) -> String {
+    match switched {
+        [] => String::new(),
+        [(_, error), ..] => {
+            let (count, error) = (switched.len(), reason::of(error));
+            format!("; and {count} containers are under the new rule set already, since: {error}")
+        }
     }
 }
 
@@ -240,6 +319,26 @@ fn collide<'k>(hashes: &[hash::Place], mut known: impl Iterator<Item = &'k u64>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_error_that_came_first_is_told_before_what_followed_from_it() {
+        let first = Box::new(MapsError::Exhausted("writing a place").into());
+        let second = MapsError::NotRegistered(7);
+        let told = reason::of(&InstallError::NotErased { first, second });
+        let (one, other) = (told.find("the table is full"), told.find("slot 7"));
+        assert!(one.is_some() && one < other, "{told}");
+    }
+
+    #[test]
+    fn containers_that_could_not_be_switched_back_are_told() {
+        let slot = Slot { index: 1, container: 1 };
+        let source = || MapsError::NotRegistered(2);
+        let clean = SwitchError { source: source(), switched: Vec::new() };
+        assert_eq!(clean.to_string(), "slot 2 is not registered");
+        let switched = vec![(slot, MapsError::Full)];
+        let told = SwitchError { source: source(), switched }.to_string();
+        assert!(told.contains("slot 2") && told.contains("1 containers are under"), "{told}");
+    }
 
     #[test]
     fn a_place_collides_with_one_of_its_set_and_with_one_in_force() {

@@ -4,19 +4,24 @@
 use crate::{
     identify::Findings,
     lower::Plan,
-    maps::{InstallError, KernelCounters, Maps, MapsError, Note, Phase, Residue, Slot},
+    maps::{
+        InstallError, KernelCounters, Maps, MapsError, Note, Phase, Residue, Slot, SwitchError,
+    },
 };
 
 /// See the methods of [`Maps`].
 #[expect(missing_docs, clippy::missing_errors_doc, reason = "documented at Maps")]
 pub trait Kernel: Send + 'static {
     fn allocate(&mut self) -> Result<Slot, MapsError>;
-    fn install(
+    fn stage(
         &mut self,
         slot: Slot,
         plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError>;
+    fn unstage(&mut self, slot: Slot) -> Result<(), MapsError>;
+    fn switch_all(&mut self, slots: &[Slot]) -> Result<(), SwitchError>;
+    fn settle(&mut self, slot: Slot, plan: &Plan<'_>) -> Result<(), MapsError>;
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError>;
     fn label(&mut self, pid: u32, slot: Slot, phase: Phase) -> Result<(), MapsError>;
     fn release(&mut self, slot: Slot, cgroup: Option<u64>) -> Result<(), MapsError>;
@@ -31,13 +36,25 @@ impl Kernel for Maps {
         self.allocate()
     }
 
-    fn install(
+    fn stage(
         &mut self,
         slot: Slot,
         plan: &Plan<'_>,
         findings: &Findings,
     ) -> Result<Vec<Residue>, InstallError> {
-        self.install(slot, plan, findings)
+        self.stage(slot, plan, findings)
+    }
+
+    fn unstage(&mut self, slot: Slot) -> Result<(), MapsError> {
+        self.unstage(slot)
+    }
+
+    fn switch_all(&mut self, slots: &[Slot]) -> Result<(), SwitchError> {
+        self.switch_all(slots)
+    }
+
+    fn settle(&mut self, slot: Slot, plan: &Plan<'_>) -> Result<(), MapsError> {
+        self.settle(slot, plan)
     }
 
     fn bind_cgroup(&mut self, cgroup: u64, slot: Slot) -> Result<(), MapsError> {
@@ -86,16 +103,26 @@ pub mod double {
     pub struct State {
         /// Slots given out and not released.
         pub slots: Vec<Slot>,
-        /// Generation installed in each slot, in order.
+        /// Generation put into force in each slot, in order.
         pub installed: Vec<(Slot, u64)>,
+        /// Generation staged for a slot.
+        pub staged: Vec<(Slot, u64)>,
         /// Findings that these were given, in the same order.
         pub findings: Vec<Findings>,
         /// Bound cgroups.
         pub cgroups: Vec<(u64, Slot)>,
         /// Labelled processes.
         pub labels: Vec<(u32, Slot)>,
-        /// Refuses every install.
-        pub refuse_install: bool,
+        /// Refuses to stage anything.
+        pub refuse_stage: bool,
+        /// Refuses to stage anything for this slot.
+        pub refuse_stage_of: Option<Slot>,
+        /// Refuses to take back what is staged.
+        pub refuse_unstage: bool,
+        /// Refuses to switch this slot, and to switch back any other if the flag says so.
+        pub refuse_switch_of: Option<(Slot, bool)>,
+        /// Refuses what comes after a switch.
+        pub refuse_settle: bool,
         /// Refuses every label.
         pub refuse_label: bool,
         /// Notes of slots.
@@ -122,19 +149,52 @@ pub mod double {
             })
         }
 
-        fn install(
+        fn stage(
             &mut self,
             slot: Slot,
             plan: &Plan<'_>,
             findings: &Findings,
         ) -> Result<Vec<Residue>, InstallError> {
             self.with(|state| {
-                if state.refuse_install {
+                if state.refuse_stage || state.refuse_stage_of == Some(slot) {
                     return Err(InstallError::Collisions);
                 }
-                state.installed.push((slot, plan.generation));
+                state.staged.push((slot, plan.generation));
                 state.findings.push(findings.clone());
                 Ok(Vec::new())
+            })
+        }
+
+        fn unstage(&mut self, slot: Slot) -> Result<(), MapsError> {
+            self.with(|state| {
+                state.staged.retain(|(staged, _)| *staged != slot);
+                if state.refuse_unstage { Err(MapsError::Full) } else { Ok(()) }
+            })
+        }
+
+        fn switch_all(&mut self, slots: &[Slot]) -> Result<(), SwitchError> {
+            self.with(|state| {
+                let refused = state.refuse_switch_of;
+                let end = slots.iter().position(|slot| refused.is_some_and(|it| it.0 == *slot));
+                let sticks = refused.is_some_and(|it| it.1);
+                let switched = slots.get(..end.unwrap_or(slots.len())).unwrap_or_default();
+                if end.is_none() || sticks {
+                    let staged = state.staged.iter().filter(|(slot, _)| switched.contains(slot));
+                    state.installed.extend(staged.copied());
+                }
+                let Some(_) = end else { return Ok(()) };
+                let switched = switched.iter().filter(|_| sticks);
+                Err(SwitchError {
+                    source: MapsError::NotRegistered(99),
+                    switched: switched.map(|slot| (*slot, MapsError::Full)).collect(),
+                })
+            })
+        }
+
+        fn settle(&mut self, slot: Slot, _: &Plan<'_>) -> Result<(), MapsError> {
+            self.with(|state| {
+                state.staged.retain(|(staged, _)| *staged != slot);
+                if state.refuse_settle { Err(MapsError::Full) } else { Ok(()) }
             })
         }
 

@@ -6,8 +6,10 @@
 //! it has a slot in the kernel, and `Exited` keeps it until the last process is gone. Rule sets
 //! are `sets.rs`'s.
 
+mod change;
 mod container;
 mod recovery;
+mod registration;
 mod sets;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,6 @@ use std::{
 };
 
 use guest_bpf::abi;
-use policy_model::RulePath;
 use tokio::sync::{oneshot, watch};
 
 use container::{Container, Registration, in_force};
@@ -27,14 +28,14 @@ pub use recovery::Recovered;
 pub use sets::same_container;
 
 use super::{
-    Arrival, Command, ContainerView, Kernel, Permit, Refusal, RootError, State, Verdict, View,
+    Arrival, Command, ContainerView, Kernel, Refusal, RootError, State, Verdict, View,
     prepare::needs_search,
 };
 use crate::{
-    apply::{Accepted, ApplyError, Place, put_into_force},
-    containers::{Cgroup, ContainerId, Init, InspectError, Role, Root, cgroup::CgroupError},
+    apply::{Accepted, ApplyError},
+    containers::{ContainerId, Init, InspectError, Role, Root},
     identify::Findings,
-    maps::{Phase, Residue},
+    maps::Phase,
     reason,
 };
 
@@ -198,88 +199,6 @@ impl<K: Kernel> Owner<K> {
         }
     }
 
-    /// Puts a set into force for a container that waits, and lets it go on.
-    fn register(
-        &mut self,
-        id: &ContainerId,
-        set: &Accepted,
-        findings: &Findings,
-    ) -> Result<(), ApplyError> {
-        let Some(container) = self.containers.get(id) else { return Ok(()) };
-        let arrived = (container.init.clone(), container.rootfs.clone());
-        match self.claim(arrived, set, findings) {
-            Ok((registration, residues)) => {
-                let number = registration.slot.container;
-                let permit =
-                    Permit { number, in_force: in_force(set), cgroup: registration.cgroup.clone() };
-                let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
-                container.registration = Some(registration);
-                container.under(set, residues);
-                container.state = State::Registered;
-                self.note(id);
-                let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
-                let target = container.role.target();
-                let generation = set.rules.generation.0;
-                tracing::info!(container = %id, %target, generation, "registered");
-                let waiter = container.waiter.take();
-                // Events of its first instructions must find it in the view.
-                self.publish();
-                if waiter.is_none_or(|waiter| waiter.send(Ok(permit)).is_err()) {
-                    // Whoever asked has given up, and its container must not run.
-                    self.removed(id);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                if let Some(container) = self.containers.get_mut(id) {
-                    container.reason = reason::of(&error);
-                }
-                tracing::warn!(container = %id, error = %reason::of(&error), "not registered");
-                Err(error)
-            }
-        }
-    }
-
-    /// Slot, rules, cgroup, label: in this order, so that no task is ever in a slot without rules.
-    fn claim(
-        &mut self,
-        (init, rootfs): (Init, Option<RulePath>),
-        set: &Accepted,
-        findings: &Findings,
-    ) -> Result<(Registration, Vec<Residue>), ApplyError> {
-        let root = Root::open(&init, rootfs.as_ref())?;
-        let cgroup = own_cgroup(&init)?;
-        let slot = self.kernel.allocate()?;
-        let registration = Registration { slot, root: root.into(), cgroup };
-        match self.fill(&registration, &init, (set, findings)) {
-            Ok(residues) => Ok((registration, residues)),
-            Err(error) => {
-                self.release(&registration);
-                Err(error)
-            }
-        }
-    }
-
-    fn fill(
-        &mut self,
-        registration: &Registration,
-        init: &Init,
-        (set, findings): (&Accepted, &Findings),
-    ) -> Result<Vec<Residue>, ApplyError> {
-        let Registration { slot, root, cgroup } = registration;
-        let place = Place { slot: *slot, init, root };
-        let residues = put_into_force(&mut self.kernel, &place, &set.rules, findings)?;
-        if let Some(cgroup) = cgroup {
-            self.kernel.bind_cgroup(cgroup.id, *slot)?;
-        }
-        // A runtime that reports late has started the container's own code by now.
-        let phase = if root.was_entered() { Phase::Running } else { Phase::Preparing };
-        self.kernel.label(init.pid(), *slot, phase)?;
-        // A pid that ended meanwhile may have been another's when it was labelled.
-        init.check_alive()?;
-        Ok(residues)
-    }
-
     /// For the agent after this one. Without the note that one gives the container up, which denies
     /// it everything: worth an error, but no reason to stop it now.
     fn note(&mut self, id: &ContainerId) {
@@ -367,19 +286,6 @@ impl<K: Kernel> Owner<K> {
 
 fn unknown(id: &ContainerId) -> Refusal {
     format!("container {id} was never registered: its prestart hook did not run")
-}
-
-/// Without a cgroup of its own, a container is known by its label alone; what joins it by other
-/// means than the gate is stopped by the guard.
-fn own_cgroup(init: &Init) -> Result<Option<Cgroup>, ApplyError> {
-    let cgroup = match Cgroup::at(&init.cgroup_path()?) {
-        Err(CgroupError::NoUnified) => None,
-        cgroup => cgroup?,
-    };
-    if cgroup.is_none() {
-        tracing::warn!(pid = init.pid(), "no cgroup2 of its own: nothing will be able to join it");
-    }
-    Ok(cgroup)
 }
 
 /// Whether an error only says that the container is over.

@@ -48,15 +48,22 @@ fn code_of(error: &ApplyError) -> Code {
         ApplyError::Envelope(_) | ApplyError::RuleSet(_) | ApplyError::Lower(_) => {
             Code::InvalidArgument
         }
-        ApplyError::TooMany(_)
-        | ApplyError::Install(InstallError::Maps(MapsError::Exhausted(_))) => {
-            Code::ResourceExhausted
-        }
+        ApplyError::TooMany(_) => Code::ResourceExhausted,
+        ApplyError::Install(error) => code_of_install(error),
+        ApplyError::NotTakenBack { first, .. } => code_of(first),
         ApplyError::Inspect(_)
         | ApplyError::Cgroup(_)
-        | ApplyError::Install(_)
+        | ApplyError::Switch(_)
         | ApplyError::Maps(_) => Code::Internal,
         ApplyError::Stopped(_) | ApplyError::Unsearched(_) => Code::Unavailable,
+    }
+}
+
+fn code_of_install(error: &InstallError) -> Code {
+    match error {
+        InstallError::Maps(MapsError::Exhausted(_)) => Code::ResourceExhausted,
+        InstallError::NotErased { first, .. } => code_of_install(first),
+        _ => Code::Internal,
     }
 }
 
@@ -83,6 +90,9 @@ mod tests {
         assert_eq!(of_apply(&ApplyError::Stopped(Stopped)).code(), Code::Unavailable);
         let full = ApplyError::Install(MapsError::Exhausted("writing a place").into());
         assert_eq!(of_apply(&full).code(), Code::ResourceExhausted);
+        let (first, second) = (Box::new(full), MapsError::Full);
+        let both = ApplyError::NotTakenBack { first, second };
+        assert_eq!(of_apply(&both).code(), Code::ResourceExhausted, "that of the first");
         let unknown = RemoveError::Unknown(Target::default());
         assert_eq!(of_remove(&unknown).code(), Code::NotFound);
     }

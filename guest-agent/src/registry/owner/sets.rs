@@ -5,11 +5,15 @@ use std::time::SystemTime;
 
 use policy_model::Target;
 
-use super::{MAX_CONTAINERS, Owner, container::Container, container::in_force, is_gone};
+use super::{
+    MAX_CONTAINERS, Owner,
+    change::Named,
+    container::{Container, in_force},
+};
 use crate::{
-    apply::{Accepted, Applied, ApplyError, Place, StaleRuleSet, check_expiry, put_into_force},
+    apply::{Accepted, Applied, ApplyError, StaleRuleSet, check_expiry},
     containers::{ContainerId, Init, Role},
-    identify::{Findings, Site},
+    identify::Site,
     maps::Residue,
     registry::{
         Kernel, RemoveError, RootError, State,
@@ -35,8 +39,8 @@ impl<K: Kernel> Owner<K> {
         check_expiry(&set.rules, now).ok().map(|()| set.clone())
     }
 
-    /// Running containers first, then those at the gate; held only if all took it, so that a
-    /// relay that tries again finds no generation in its way.
+    /// For all containers of the name that run or wait; held only if all took it, so that a relay that
+    /// tries again finds no generation in its way.
     pub(super) fn apply(&mut self, prepared: impl Into<Prepared>) -> Result<Applied, ApplyError> {
         let Prepared { set, surveys } = prepared.into();
         check_expiry(&set.rules, SystemTime::now())?;
@@ -51,15 +55,9 @@ impl<K: Kernel> Owner<K> {
             return Err(ApplyError::TooMany(MAX_CONTAINERS));
         }
         self.check_searched(&set, &surveys)?;
-        for id in self.named(&target, |it| it.permit().is_some()) {
-            self.update(&id, &set, surveys.of(&id))?;
-        }
-        for id in self.named(&target, |it| it.state == State::Waiting) {
-            match self.register(&id, &set, surveys.of(&id)) {
-                Err(error) if is_gone(&error) => {}
-                result => result?,
-            }
-        }
+        let running = self.named(&target, |it| it.permit().is_some());
+        let waiting = self.named(&target, |it| it.state == State::Waiting);
+        self.change(&Named { running, waiting }, &set, &surveys)?;
         let applied = self.applied(&set);
         match held {
             Some(at) => self.sets[at] = set,
@@ -72,38 +70,10 @@ impl<K: Kernel> Owner<K> {
         let held = self.sets.iter().position(|held| same_container(&held.rules.target, target));
         let held = held.ok_or_else(|| RemoveError::Unknown(target.clone()))?;
         let empty = Accepted::empty(target.clone());
-        for id in self.named(target, |it| it.permit().is_some()) {
-            self.update(&id, &empty, &Findings::none())?;
-        }
+        let running = self.named(target, |it| it.permit().is_some());
+        self.change(&Named { running, waiting: Vec::new() }, &empty, &Surveys::default())?;
         self.sets.remove(held);
         Ok(())
-    }
-
-    /// Lowers and installs anew, with the mounts that the container has now.
-    fn update(
-        &mut self,
-        id: &ContainerId,
-        set: &Accepted,
-        findings: &Findings,
-    ) -> Result<(), ApplyError> {
-        let Some(container) = self.containers.get_mut(id) else { return Ok(()) };
-        let Some(registration) = &container.registration else { return Ok(()) };
-        let (slot, root) = (registration.slot, &registration.root);
-        let place = Place { slot, init: &container.init, root };
-        match put_into_force(&mut self.kernel, &place, &set.rules, findings) {
-            Ok(residues) => {
-                container.under(set, residues);
-                tracing::info!(container = %id, generation = set.rules.generation.0, "applied");
-                self.note(id);
-                Ok(())
-            }
-            // Its mounts went with it; whoever is left in it keeps the set before.
-            Err(error) if is_gone(&error) => {
-                container.state = State::Exited;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Where to search before a set of this name is applied.

@@ -12,12 +12,15 @@ use crate::{
     registry::{RemoveError, double::KernelDouble},
 };
 
-fn owner() -> (Owner<KernelDouble>, KernelDouble) {
+pub(super) fn owner() -> (Owner<KernelDouble>, KernelDouble) {
     let kernel = KernelDouble::default();
     (Owner::new(kernel.clone(), watch::Sender::default()), kernel)
 }
 
-fn announce(owner: &mut Owner<KernelDouble>, arrival: Arrival) -> oneshot::Receiver<Verdict> {
+pub(super) fn announce(
+    owner: &mut Owner<KernelDouble>,
+    arrival: Arrival,
+) -> oneshot::Receiver<Verdict> {
     let (waiter, verdict) = oneshot::channel();
     owner.obey(Command::Announce(Box::new(arrival), waiter));
     verdict
@@ -99,11 +102,11 @@ fn a_running_container_gets_the_next_set_and_keeps_the_last_if_that_fails() {
     drop(announce(&mut owner, arrival("c1", &process)));
     let mut verdict = announce(&mut owner, arrival("c2", &process));
     assert!(verdict.try_recv().unwrap().is_ok());
-    kernel.with(|state| state.refuse_install = true);
+    kernel.with(|state| state.refuse_stage = true);
     assert!(matches!(owner.apply(accepted(rules(2))), Err(ApplyError::Install(_))));
     assert_eq!(owner.view().containers[0].in_force.unwrap().generation, Generation(1));
     assert_eq!(owner.view().held[0].1.generation, Generation(1));
-    kernel.with(|state| state.refuse_install = false);
+    kernel.with(|state| state.refuse_stage = false);
     assert!(owner.apply(accepted(rules(2))).unwrap().bound);
     assert_eq!(owner.view().containers[0].in_force.unwrap().generation, Generation(2));
 }

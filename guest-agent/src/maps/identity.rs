@@ -28,7 +28,7 @@ const MAX_PLACES: usize = 4;
 /// A rule that could not be put into force as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Residue {
-    /// The rule.
+    /// The rule; number zero stands for all of the set.
     pub rule: RuleId,
     /// Why.
     pub reason: ResidueReason,
@@ -36,7 +36,7 @@ pub struct Residue {
     pub detail: String,
 }
 
-/// Why a file cannot be held by identity.
+/// Why a rule holds in part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResidueReason {
     /// There is no such file now.
@@ -49,6 +49,10 @@ pub enum ResidueReason {
     Unreadable,
     /// Files of equal content may be where it could not be looked.
     NotSearched,
+    /// Its path leads to a mount on which the engine knows no places.
+    Nowhere,
+    /// The mounts of now cannot be read; it holds on those of the registration.
+    MountsUnread,
 }
 
 /// An identity as a number: the keyed hash of what it is.

@@ -117,6 +117,8 @@ fn residue(residue: &Residue) -> pb::Residue {
         ResidueReason::Symlink => pb::ResidueReason::Symlink,
         ResidueReason::Unreadable => pb::ResidueReason::Unreadable,
         ResidueReason::NotSearched => pb::ResidueReason::NotSearched,
+        ResidueReason::Nowhere => pb::ResidueReason::Nowhere,
+        ResidueReason::MountsUnread => pb::ResidueReason::MountsUnread,
     };
     pb::Residue { rule_id: residue.rule.0, reason: reason.into(), detail: residue.detail.clone() }
 }

@@ -12,17 +12,18 @@ use std::{
 
 use kadapter_proto::guest::v1 as pb;
 use policy_model::{
-    Digest, Feature, Generation, RuleSet, Target,
+    Digest, Directory, Feature, Generation, Object, PathObject, Rule, RuleId, RuleSet, Source,
+    Target,
     eval::{self, UnsupportedRule},
     wire::{self, InvalidRuleSet},
 };
 use prost::Message as _;
 
 use crate::{
-    containers::{Init, InspectError, Root, cgroup::CgroupError},
+    containers::{Init, InspectError, Mounts, Root, cgroup::CgroupError},
     identify::Findings,
     lower::{LowerError, Plan, lower, unsupported_option},
-    maps::{InstallError, MapsError, Residue, Slot, SwitchError, not_carried},
+    maps::{InstallError, MapsError, Residue, ResidueReason, Slot, SwitchError, not_carried},
     reason,
     registry::{InForce, Kernel, Registry, Stopped},
 };
@@ -188,9 +189,15 @@ pub fn stage<'r>(
     rules: &'r RuleSet,
     findings: &Findings,
 ) -> Result<Staged<'r>, ApplyError> {
-    let mounts = place.root.mounts(place.init)?;
-    let plan = lower(rules, &mounts)?;
-    let residues = kernel.stage(place.slot, &plan, findings)?;
+    let Mounts { views, unread } = place.root.mounts(place.init)?;
+    let plan = lower(rules, &views)?;
+    let mut residues = kernel.stage(place.slot, &plan, findings)?;
+    residues.extend(rules.rules().iter().filter_map(|rule| nowhere(rule, &plan)));
+    if let Some(why) = unread.filter(|_| !rules.rules().is_empty()) {
+        let detail = format!("{why}: what was mounted since its registration is not known");
+        let (rule, reason) = (RuleId(0), ResidueReason::MountsUnread);
+        residues.push(Residue { rule, reason, detail });
+    }
     Ok(Staged { slot: place.slot, residues, plan })
 }
 
@@ -231,6 +238,23 @@ pub fn take_back<'r>(
         Ok(()) => first,
         Err(second) => ApplyError::NotTakenBack { first: Box::new(first), second },
     })
+}
+
+/// What is left of a rule whose path leads to a mount without places.
+fn nowhere(rule: &Rule, plan: &Plan<'_>) -> Option<Residue> {
+    let object = match &rule.object {
+        Object::Path(PathObject { path, .. }) | Object::Directory(Directory { path, .. }) => {
+            Some(path)
+        }
+        _ => None,
+    };
+    let sources = rule.sources.iter().map(|source| match source {
+        Source::Path(path) | Source::Directory(Directory { path, .. }) => path,
+    });
+    let paths = object.into_iter().chain(sources);
+    let (path, why) = paths.flat_map(|path| plan.nowhere.get_key_value(path.as_str())).next()?;
+    let detail = format!("`{path}` has no place: {why}");
+    Some(Residue { rule: rule.id, reason: ResidueReason::Nowhere, detail })
 }
 
 /// Refuses a set that must not be applied any more.

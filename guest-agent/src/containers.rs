@@ -27,8 +27,9 @@ const MAX_ID_BYTES: usize = 128;
 pub struct Mount {
     /// s_dev of the super block: major << 20 | minor.
     pub dev: u32,
-    /// Path inside the super block that is mounted.
-    pub root: String,
+    /// Path inside the super block that is mounted; none if it is no path that the engine matches,
+    /// as of a namespace.
+    pub root: Option<String>,
     /// Where in the container.
     pub point: RulePath,
     /// Name of the file system's type.
@@ -36,6 +37,16 @@ pub struct Mount {
     /// Whether an atomic writer replaces what is in it: rules name its links to files of a
     /// directory that has another name each time.
     pub atomic: bool,
+}
+
+/// The mounts of a container, as far as rules must hold on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounts {
+    /// Tables of mounts, each in an order in which a later mount hides what is at or below its
+    /// point: that of the registration, then that of now, if it differs.
+    pub views: Vec<Vec<Mount>>,
+    /// Why the table of now is not among them.
+    pub unread: Option<String>,
 }
 
 /// Name that the runtime gave to a container.

@@ -16,7 +16,7 @@ mod ruled;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use guest_bpf::abi;
 use policy_model::{Category, Feature, Posture, RuleId, RuleSet, eval::UnsupportedRule};
@@ -62,6 +62,8 @@ pub struct Plan<'r> {
     pub subjects: Vec<(u32, u32)>,
     /// Files to hold by identity, with the rules that say so.
     pub identities: HashMap<Identity, Vec<usize>>,
+    /// Paths of rules that have no place on one of the container's mounts, and why.
+    pub nowhere: BTreeMap<String, String>,
     /// Decides for classes that only show when the files are opened.
     pub judge: Judge<'r>,
 }
@@ -109,13 +111,15 @@ pub enum LowerError {
     },
 }
 
-/// Plans a rule set for a container with these mounts.
+/// Plans a rule set for a container with these views of its mounts, of which the first is that of its
+/// registration.
 ///
 /// # Errors
 /// If a rule is of a kind that is not enforced, or a limit is exceeded; nothing is planned then.
-pub fn lower<'r>(rules: &'r RuleSet, mounts: &[Mount]) -> Result<Plan<'r>, LowerError> {
+pub fn lower<'r>(rules: &'r RuleSet, views: &[Vec<Mount>]) -> Result<Plan<'r>, LowerError> {
     check_supported(rules)?;
-    let places = Places::of(rules, mounts)?;
+    let mut places = Places::of(rules, views)?;
+    let nowhere = places.take_nowhere();
     let mut classes = Classes::of(rules);
     let planned = places.into_named().map(|(place, names)| {
         let node = abi::Node { flags: place.flags, ..classes.node_of(&names) };
@@ -127,7 +131,7 @@ pub fn lower<'r>(rules: &'r RuleSet, mounts: &[Mount]) -> Result<Plan<'r>, Lower
     Ok(Plan {
         generation: rules.generation.0,
         flags: flags_of(rules) | exactness_of(&places),
-        shares: shares_of(mounts),
+        shares: shares_of(views),
         process_default: default_of(rules, Category::Process),
         file_default: default_of(rules, Category::File),
         places,
@@ -135,6 +139,7 @@ pub fn lower<'r>(rules: &'r RuleSet, mounts: &[Mount]) -> Result<Plan<'r>, Lower
         arguments,
         subjects,
         identities: identities_of(rules),
+        nowhere,
         judge,
     })
 }
@@ -163,10 +168,11 @@ fn exactness_of(places: &[PlannedPlace]) -> u32 {
     if exact { abi::SET_EXACT } else { 0 }
 }
 
-fn shares_of(mounts: &[Mount]) -> [u32; abi::MAX_SHARES] {
+fn shares_of(views: &[Vec<Mount>]) -> [u32; abi::MAX_SHARES] {
     let is_share =
         |mount: &&Mount| mount.fs_type == "virtiofs" || mount.fs_type.starts_with("fuse");
-    let devs: BTreeSet<_> = mounts.iter().filter(is_share).map(|mount| mount.dev).collect();
+    let devs: BTreeSet<_> =
+        views.iter().flatten().filter(is_share).map(|mount| mount.dev).collect();
     let mut shares = [0; abi::MAX_SHARES];
     shares.iter_mut().zip(devs).for_each(|(share, dev)| *share = dev);
     shares

@@ -17,6 +17,7 @@ mod gate;
 mod guard;
 mod hardening;
 mod identity;
+mod mounts;
 mod overload;
 mod reboot;
 mod reference;

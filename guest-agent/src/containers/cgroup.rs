@@ -101,7 +101,9 @@ fn unified_mount() -> Result<PathBuf, CgroupError> {
     let text =
         fs::read(path).map_err(|source| CgroupError::Read { path: path.to_owned(), source })?;
     let mounts = mountinfo::parse(&text)?;
-    let mount = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2" && mount.root == "/");
+    let is_whole = |root: &Option<String>| root.as_deref() == Some("/");
+    let mount =
+        mounts.into_iter().find(|mount| mount.fs_type == "cgroup2" && is_whole(&mount.root));
     mount.map(|mount| mount.point.into()).ok_or(CgroupError::NoUnified)
 }
 

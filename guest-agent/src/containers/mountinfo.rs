@@ -3,20 +3,29 @@
 //!
 //! Text flows in, [`Mount`]s flow out in an order in which a later one hides what is at or below
 //! its point. The order comes from the tree of parents: the text's own order is that of creation,
-//! and a mount can be moved. Pure.
+//! and a mount can be moved. A container writes much of the text, so that no name in it is an error:
+//! what a rule cannot name is placed above or nowhere. Pure.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy_model::{InvalidPath, RulePath};
+use guest_bpf::abi;
+use policy_model::{
+    RulePath,
+    limits::{MAX_PATH_BYTES, MAX_RULE_COMPONENTS},
+};
 
 use super::Mount;
 
 /// Bytes of a text: the kernel allows 100,000 mounts in a namespace (fs.mount-max), and a line has
 /// some 160 bytes. A container may write many and long ones.
 pub const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Mounts of one container that rules are lowered with: ten times those of a privileged container
+/// that runs containers itself. Each costs a place or more in a table that all containers share.
+pub const MAX_MOUNTS: usize = 2048;
 
 /// One line of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +36,9 @@ pub struct MountLine {
     pub parent: u64,
     /// s_dev of the super block: major << 20 | minor.
     pub dev: u32,
-    /// Path inside the super block that is mounted.
-    pub root: String,
-    /// Where, as seen from the root of the process.
+    /// Path inside the super block that is mounted; none if it is no path that the engine matches.
+    pub root: Option<String>,
+    /// Where, as seen from the root of the process. What is not UTF-8 in it shows as U+FFFD.
     pub point: String,
     /// Name of the file system's type.
     pub fs_type: String,
@@ -38,23 +47,15 @@ pub struct MountLine {
 /// Why a text is no mountinfo that rules can be lowered with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMountInfo {
-    /// More mounts than the kernel allows by default, or names of a length that nobody needs.
+    /// More mounts than the kernel allows by default, or long names.
     #[error("the table of mounts has more than {MAX_TEXT_BYTES} bytes; unmount some")]
     TooLong,
+    /// More than rules are lowered with.
+    #[error("there are {0} mounts, of which {MAX_MOUNTS} are looked at; unmount some")]
+    TooMany(usize),
     /// Not a line of proc_pid_mountinfo(5).
     #[error("the line `{0}` is not as proc_pid_mountinfo(5) says")]
     Line(String),
-    /// A name that no rule can speak of, so that nothing can be said about what lies below.
-    #[error("the mount point `{point}` cannot be a rule's path: {source}")]
-    Point {
-        /// As the container names it.
-        point: String,
-        /// What is wrong with it.
-        source: InvalidPath,
-    },
-    /// A name that is no text.
-    #[error("the mount point `{0}` is not UTF-8")]
-    NotUtf8(String),
     /// Nothing is mounted at or above the container's root.
     #[error("no mount holds the root `{0}`")]
     NoRoot(String),
@@ -74,7 +75,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<MountLine>, InvalidMountInfo> {
 /// What a container sees whose root is at `prefix`; without one, at the root of the text.
 ///
 /// # Errors
-/// If nothing holds that root, or a point cannot be a rule's path.
+/// If nothing holds that root, or there are too many mounts below it.
 pub fn below(
     lines: &[MountLine],
     prefix: Option<&RulePath>,
@@ -85,15 +86,18 @@ pub fn below(
     let holder = holder.ok_or_else(|| InvalidMountInfo::NoRoot(prefix.into()))?;
     let mut mounts = Vec::new();
     if let Some(rest) = strip(prefix, &visible[holder].point).filter(|rest| !rest.is_empty()) {
-        let root = join(&visible[holder].root, rest);
-        mounts.push(mount(visible[holder], root, "/")?);
+        let root = visible[holder].root.as_ref().map(|root| join(root, rest));
+        mounts.push(mount(visible[holder], root, "/"));
     }
     for line in &visible {
         if let Some(rest) = strip(&line.point, prefix) {
-            mounts.push(mount(line, line.root.clone(), &format!("/{rest}"))?);
+            mounts.push(mount(line, line.root.clone(), &format!("/{rest}")));
         }
     }
-    Ok(mounts)
+    match mounts.len() {
+        number if number > MAX_MOUNTS => Err(InvalidMountInfo::TooMany(number)),
+        _ => Ok(mounts),
+    }
 }
 
 /// The lines that can be reached, each before those that lie on it.
@@ -136,10 +140,26 @@ fn hidden_points<'a>(siblings: &[&'a MountLine]) -> BTreeSet<&'a str> {
     hidden
 }
 
-fn mount(line: &MountLine, root: String, point: &str) -> Result<Mount, InvalidMountInfo> {
-    let point = RulePath::new(point)
-        .map_err(|source| InvalidMountInfo::Point { point: point.into(), source })?;
-    Ok(Mount { dev: line.dev, root, point, fs_type: line.fs_type.clone(), atomic: false })
+fn mount(line: &MountLine, root: Option<String>, point: &str) -> Mount {
+    let point = RulePath::new(point).unwrap_or_else(|_| nameable_above(point));
+    let root = root.filter(|root| is_matched(root));
+    Mount { dev: line.dev, root, point, fs_type: line.fs_type.clone(), atomic: false }
+}
+
+/// The deepest directory above a point that a rule can name: what rules say of all that is below it
+/// holds for the mount.
+fn nameable_above(point: &str) -> RulePath {
+    let cut = &point[..point.floor_char_boundary(MAX_PATH_BYTES)];
+    let above = cut.rsplit_once('/').map_or("", |(above, _)| above);
+    let names: Vec<_> = above.split('/').skip(1).take(MAX_RULE_COMPONENTS).collect();
+    RulePath::new(format!("/{}", names.join("/"))).unwrap_or_else(|_| RulePath::root())
+}
+
+/// Whether the engine can walk to it: no namespace (`mnt:[4026531840]`), nothing above the root of a
+/// cgroup namespace (`/..`), and not too deep.
+fn is_matched(root: &str) -> bool {
+    let depth = root.split('/').filter(|name| !name.is_empty()).count();
+    root.starts_with('/') && depth <= abi::MAX_DEPTH && root.split('/').all(|name| name != "..")
 }
 
 /// What is left of a path below an ancestor: empty for itself, none if it is elsewhere.
@@ -163,15 +183,15 @@ fn parse_line(line: &[u8]) -> Result<MountLine, InvalidMountInfo> {
     let number = |at: usize| -> Option<u64> { std::str::from_utf8(fields[at]).ok()?.parse().ok() };
     let device = std::str::from_utf8(fields[2]).ok().and_then(device).ok_or_else(invalid)?;
     let fs_type = fields.get(separator + 1).ok_or_else(invalid)?;
-    let root = text(fields[3])?;
+    let root = String::from_utf8(unescaped(fields[3])).ok();
     Ok(MountLine {
         id: number(0).ok_or_else(invalid)?,
         parent: number(1).ok_or_else(invalid)?,
         dev: device,
         // The kernel marks a root that was unlinked; its names in the kernel have no such mark.
-        root: root.strip_suffix("//deleted").unwrap_or(&root).to_owned(),
-        point: text(fields[4])?,
-        fs_type: text(fs_type)?,
+        root: root.map(|root| root.strip_suffix("//deleted").map(str::to_owned).unwrap_or(root)),
+        point: lossy(fields[4]),
+        fs_type: lossy(fs_type),
     })
 }
 
@@ -182,8 +202,12 @@ fn device(text: &str) -> Option<u32> {
     (major < 1 << 12 && minor < 1 << 20).then_some(major << 20 | minor)
 }
 
+fn lossy(field: &[u8]) -> String {
+    String::from_utf8_lossy(&unescaped(field)).into_owned()
+}
+
 /// Undoes the kernel's escapes: a backslash and three octal digits.
-fn text(field: &[u8]) -> Result<String, InvalidMountInfo> {
+fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {
@@ -191,9 +215,7 @@ fn text(field: &[u8]) -> Result<String, InvalidMountInfo> {
         bytes.push(escaped.unwrap_or(*first));
         rest = if escaped.is_some() { &tail[3..] } else { tail };
     }
-    String::from_utf8(bytes).map_err(|error| {
-        InvalidMountInfo::NotUtf8(String::from_utf8_lossy(error.as_bytes()).into())
-    })
+    bytes
 }
 
 fn octal(digits: &[u8]) -> Option<u8> {

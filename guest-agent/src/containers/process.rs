@@ -62,7 +62,7 @@ pub enum InspectError {
     #[error("the files of process {0} do not answer: a process of the container serves them")]
     Hangs(u32),
     /// The process changed its root after it was registered.
-    #[error("process {0} has another root than at its registration; its mounts cannot be read")]
+    #[error("process {0} has another root than at its registration")]
     RootChanged(u32),
     /// The table of mounts makes no sense.
     #[error("the mounts of process {pid}: {source}")]

@@ -3,8 +3,9 @@
 //!
 //! Before the container's process changes its root, it still has the guest's, and the container
 //! lies below at `rootfs`; afterwards `rootfs` means nothing. The mount that was opened at
-//! registration tells the two apart, and both from a process that changed its root by itself: a
-//! text of mounts counts only if that mount stands in it where it must.
+//! registration tells the two apart. Whatever the process does to its root and its namespaces later,
+//! rules change when the policy does: they hold on the mounts of the registration always, and on
+//! those of now if the process still has that root, be it in a mount namespace of its own.
 
 use std::{
     collections::HashMap,
@@ -14,13 +15,14 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::MetadataExt as _,
     },
+    sync::OnceLock,
 };
 
 use policy_model::RulePath;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
 
 use super::{
-    Init, InspectError, Mount, aside,
+    Init, InspectError, Mount, Mounts, aside,
     mountinfo::{self, MAX_TEXT_BYTES, MountLine},
 };
 
@@ -45,6 +47,11 @@ pub struct Root {
     point: String,
     /// Where the root stood; none if the process had it for a root already.
     prefix: Option<RulePath>,
+    /// What was mounted when that was asked first, which is before the container runs.
+    first: OnceLock<Vec<Mount>>,
+    /// Keeps the mounts below the root when the process leaves them for a namespace of its own.
+    #[expect(dead_code, reason = "it is only kept open")]
+    namespace: fs::File,
 }
 
 // === impl Root ===
@@ -70,16 +77,43 @@ impl Root {
         let lines = lines_of(init)?;
         let line = lines.iter().find(|line| line.id == mount);
         let point = line.ok_or(InspectError::RootChanged(init.pid()))?.point.clone();
-        Ok(Self { fd, mount, point, prefix })
+        let namespace = fs::File::open(init.proc("ns/mnt"));
+        let namespace = namespace.map_err(init.failed("opening the mount namespace"))?;
+        Ok(Self { fd, mount, point, prefix, first: OnceLock::new(), namespace })
     }
 
-    /// The container's mounts now, as it names them.
+    /// The container's mounts, as it names them.
     ///
     /// # Errors
-    /// If the process is gone, or has a root that is neither the container's nor the guest's.
-    pub fn mounts(&self, init: &Init) -> Result<Vec<Mount>, InspectError> {
+    /// If the process is gone, or its mounts could not be read once.
+    pub fn mounts(&self, init: &Init) -> Result<Mounts, InspectError> {
+        match (self.read(init), self.first.get()) {
+            (Ok((_, now)), None) => {
+                self.first.get_or_init(|| now.clone());
+                Ok(Mounts { views: vec![now], unread: None })
+            }
+            (Ok((lines, now)), Some(first)) => {
+                let first: Vec<_> =
+                    first.iter().filter(|it| is_left(it, &lines)).cloned().collect();
+                let views = if first == now { vec![now] } else { vec![first, now] };
+                Ok(Mounts { views, unread: None })
+            }
+            (Err(error), Some(first)) if !matches!(error, InspectError::Gone(_)) => {
+                Ok(Mounts { views: vec![first.clone()], unread: Some(error.to_string()) })
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    /// The mounts of now, and the text that they come from.
+    fn read(&self, init: &Init) -> Result<(Vec<MountLine>, Vec<Mount>), InspectError> {
         let lines = lines_of(init)?;
-        let prefix = self.prefix_in(&lines).ok_or(InspectError::RootChanged(init.pid()))?;
+        let prefix = match self.prefix_in(&lines) {
+            Some(prefix) => prefix,
+            // In a namespace of its own the same mounts have other numbers.
+            None if self.is_root_of(init)? => None,
+            None => return Err(InspectError::RootChanged(init.pid())),
+        };
         let mut mounts = mountinfo::below(&lines, prefix)
             .map_err(|source| InspectError::Mounts { pid: init.pid(), source })?;
         let own = lines.iter().find(|line| line.id == self.mount).map(|line| line.dev);
@@ -87,7 +121,17 @@ impl Root {
         for (mount, atomic) in mounts.iter_mut().zip(atomic) {
             mount.atomic = atomic;
         }
-        Ok(mounts)
+        Ok((lines, mounts))
+    }
+
+    fn is_root_of(&self, init: &Init) -> Result<bool, InspectError> {
+        let own = self.fd.try_clone().map_err(init.failed("opening the root once more"))?;
+        let theirs = init.proc("root/");
+        let is_same = aside::ask(init, move || {
+            let (theirs, own) = (fs::metadata(theirs)?, fs::File::from(own).metadata()?);
+            Ok((theirs.dev(), theirs.ino()) == (own.dev(), own.ino()))
+        })?;
+        is_same.map_err(init.failed("reading the root"))
     }
 
     /// Whether an atomic writer has been at work in each of these: the kubelet's own sign is the link.
@@ -163,6 +207,11 @@ fn answering(mounts: &[Mount], own: Option<u32>) -> Vec<Option<RulePath>> {
         .collect()
 }
 
+/// Whether a super block is still mounted: the number of one that is not can be given to another.
+fn is_left(mount: &Mount, lines: &[MountLine]) -> bool {
+    lines.iter().any(|line| line.dev == mount.dev && line.fs_type == mount.fs_type)
+}
+
 fn lines_of(init: &Init) -> Result<Vec<MountLine>, InspectError> {
     let mut text = Vec::new();
     fs::File::open(init.proc("mountinfo"))
@@ -208,9 +257,11 @@ mod tests {
         let path = fs::canonicalize(directory.path()).unwrap();
         let rootfs = RulePath::new(path.to_str().unwrap()).unwrap();
         let root = Root::open(&init, Some(&rootfs)).unwrap();
-        let mounts = root.mounts(&init).unwrap();
-        assert_eq!(mounts[0].point, RulePath::root());
-        assert!(mounts[0].root.ends_with(path.file_name().unwrap().to_str().unwrap()));
+        let Mounts { views, unread } = root.mounts(&init).unwrap();
+        assert_eq!((views.len(), unread), (1, None));
+        assert_eq!(views[0][0].point, RulePath::root());
+        let place = views[0][0].root.as_deref().unwrap();
+        assert!(place.ends_with(path.file_name().unwrap().to_str().unwrap()));
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(matches!(root.mounts(&init), Err(InspectError::Gone(_))));
@@ -231,7 +282,7 @@ mod tests {
 
     fn mounted(dev: u32, point: &str, fs_type: &str) -> Mount {
         let point = RulePath::new(point).unwrap();
-        Mount { dev, root: "/".into(), point, fs_type: fs_type.into(), atomic: false }
+        Mount { dev, root: Some("/".into()), point, fs_type: fs_type.into(), atomic: false }
     }
 
     #[test]
@@ -269,6 +320,8 @@ mod tests {
             mount: 30,
             point: point.into(),
             prefix: prefix.map(|path| RulePath::new(path).unwrap()),
+            first: OnceLock::new(),
+            namespace: fs::File::open("/proc/self/ns/mnt").unwrap(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
     index::{Walk, is_elsewhere},
 };
 use crate::{
-    containers::{Mount, Root},
+    containers::{Mount, Mounts, Root},
     lower::Identity,
     maps::ResidueReason,
 };
@@ -89,7 +89,12 @@ pub(super) fn run(site: &Site, wanted: &[Identity], reports: &Reports) {
         return;
     }
     match site.root.mounts(&site.init) {
-        Ok(mounts) => search.find_twins(site, &mounts),
+        Ok(Mounts { views, unread }) => {
+            search.find_twins(site, &views.concat());
+            if let Some(error) = unread {
+                search.unsearched(format!("what was mounted since its registration: {error}"));
+            }
+        }
         Err(error) => search.unsearched(format!("all mounts: {error}")),
     }
 }

@@ -3,9 +3,13 @@
 //!
 //! The kernel walks from a file to the root of its super block, so a rule's path is mapped to
 //! (s_dev, path in that super block) by the container's mounts. One place may have several names
-//! in the container (bind mounts), and a rule on any of them speaks of it.
+//! in the container (bind mounts), and a rule on any of them speaks of it. One path may have several
+//! places, if the container has changed its mounts since its registration: rules speak of all.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use guest_bpf::abi;
 use policy_model::{Directory, RuleSet, Source};
@@ -37,25 +41,28 @@ pub struct Places<'a> {
     places: Vec<Place>,
     /// By device, of which there are as many as mounts at most, and path in its super block.
     index: Vec<(u32, HashMap<String, usize>)>,
-    mounts: &'a [Mount],
+    views: &'a [Vec<Mount>],
+    /// Paths of rules that have no place in one of the views, and why.
+    nowhere: BTreeMap<String, String>,
 }
 
 // === impl Places ===
 
 impl<'a> Places<'a> {
     /// The roots of all mounts and the paths of all rules, with all directories above them.
-    pub(super) fn of(rules: &RuleSet, mounts: &'a [Mount]) -> Result<Self, LowerError> {
-        let mut places = Self { places: Vec::new(), index: Vec::new(), mounts };
-        for mount in mounts {
-            let at = places.insert(mount.dev, &mount.root)?;
-            places.add_flags(at, if mount.atomic { abi::NODE_ATOMIC } else { 0 });
+    pub(super) fn of(rules: &RuleSet, views: &'a [Vec<Mount>]) -> Result<Self, LowerError> {
+        let nowhere = BTreeMap::new();
+        let mut places = Self { places: Vec::new(), index: Vec::new(), views, nowhere };
+        for mount in views.iter().flatten() {
+            let at = places.insert(mount.dev, mount.root.as_deref().unwrap_or("/"))?;
+            places.add_flags(&[at], if mount.atomic { abi::NODE_ATOMIC } else { 0 });
         }
         let mut above = InOrder::default();
         for (path, speaks) in ruled(rules) {
             let at = places.insert_name(path)?;
             if speaks.blocks() {
                 let names = if speaks.by_name_alone() { abi::NODE_NAMES_ONLY } else { 0 };
-                places.add_flags(at, names);
+                places.add_flags(&at, names);
                 if let Some(directory) = parent_of(path) {
                     *above.entry(directory) |= names | abi::NODE_ABOVE_BLOCK;
                 }
@@ -72,9 +79,14 @@ impl<'a> Places<'a> {
         Ok(places)
     }
 
+    /// Paths of rules that have no place in one of the views, and why.
+    pub(super) fn take_nowhere(&mut self) -> BTreeMap<String, String> {
+        std::mem::take(&mut self.nowhere)
+    }
+
     /// Every place with its names in the container.
     pub(super) fn into_named(self) -> impl Iterator<Item = (Place, Vec<String>)> {
-        let Self { places, index, mounts } = self;
+        let Self { places, index, views, .. } = self;
         let mut paths = vec![String::new(); places.len()];
         for (path, at) in index.into_iter().flat_map(|(_, by_path)| by_path) {
             if let Some(entry) = paths.get_mut(at) {
@@ -82,8 +94,9 @@ impl<'a> Places<'a> {
             }
         }
         places.into_iter().zip(paths).map(move |(place, path)| {
-            let names = names_of(mounts, place.dev, &path);
-            (place, names)
+            let names = views.iter().flat_map(|mounts| names_of(mounts, place.dev, &path));
+            let names: BTreeSet<_> = names.collect();
+            (place, names.into_iter().collect())
         })
     }
 
@@ -104,24 +117,45 @@ impl<'a> Places<'a> {
             }
             *known |= flags;
             let at = self.insert_name(directory)?;
-            self.add_flags(at, flags);
+            self.add_flags(&at, flags);
             next = parent_of(directory);
         }
         Ok(())
     }
 
-    fn add_flags(&mut self, at: usize, flags: u32) {
-        if let Some(place) = self.places.get_mut(at) {
-            place.flags |= flags;
+    fn add_flags(&mut self, places: &[usize], flags: u32) {
+        for at in places {
+            if let Some(place) = self.places.get_mut(*at) {
+                place.flags |= flags;
+            }
         }
     }
 
-    /// The place that the container knows under this name.
-    fn insert_name(&mut self, path: &str) -> Result<usize, LowerError> {
-        let mount = mount_of(self.mounts, path);
-        let mount = mount.ok_or_else(|| LowerError::NoMount(path.to_owned()))?;
-        let inside = moved(path, mount.point.as_str(), &mount.root);
-        self.insert(mount.dev, inside.as_deref().unwrap_or(&mount.root))
+    /// The places that the container knows under this name. In the first view there must be one:
+    /// what follows is what the container did to its mounts.
+    fn insert_name(&mut self, path: &str) -> Result<Vec<usize>, LowerError> {
+        let mut found = Vec::new();
+        for (number, mounts) in self.views.iter().enumerate() {
+            let mount = mount_of(mounts, path);
+            let mount = mount.ok_or_else(|| LowerError::NoMount(path.to_owned()))?;
+            let Some(root) = &mount.root else {
+                self.tell_nowhere(path, format!("in {} at {}", mount.fs_type, mount.point));
+                continue;
+            };
+            let inside = moved(path, mount.point.as_str(), root);
+            match self.insert(mount.dev, inside.as_deref().unwrap_or(root)) {
+                Ok(at) => found.push(at),
+                Err(error @ LowerError::TooDeep { .. }) if number > 0 => {
+                    self.tell_nowhere(path, error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    fn tell_nowhere(&mut self, path: &str, why: String) {
+        self.nowhere.entry(path.to_owned()).or_insert(why);
     }
 
     fn insert(&mut self, dev: u32, path: &str) -> Result<usize, LowerError> {
@@ -165,20 +199,17 @@ fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<&'m Mount> {
     mounts.iter().rev().find(|mount| below(path, mount.point.as_str()).is_some())
 }
 
-/// How the container names a path of a super block, in order.
+/// How the container names a path of a super block in one view.
 fn names_of(mounts: &[Mount], dev: u32, path: &str) -> Vec<String> {
-    let mut names: Vec<_> = mounts
+    mounts
         .iter()
         .filter(|mount| mount.dev == dev)
         .filter_map(|mount| {
-            let name = moved(path, &mount.root, mount.point.as_str())?;
+            let name = moved(path, mount.root.as_deref()?, mount.point.as_str())?;
             let seen = mount_of(mounts, &name)?;
             std::ptr::eq(seen, mount).then(|| name.into_owned())
         })
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+        .collect()
 }
 
 /// A path below one directory as the same path below another; none if it is not below the first.

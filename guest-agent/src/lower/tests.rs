@@ -19,7 +19,13 @@ fn path(text: &str) -> RulePath {
 }
 
 fn mount(dev: u32, root: &str, point: &str) -> Mount {
-    Mount { dev, root: root.into(), point: path(point), fs_type: "tmpfs".into(), atomic: false }
+    Mount {
+        dev,
+        root: Some(root.into()),
+        point: path(point),
+        fs_type: "tmpfs".into(),
+        atomic: false,
+    }
 }
 
 fn set(rules: Vec<Rule>) -> RuleSet {
@@ -44,7 +50,7 @@ fn exec<'a>(name: &'a RulePath) -> Access<'a> {
 
 /// The plan for a root that is this directory; none if chance gave a program too many lists.
 fn planned<'r>(rules: &'r RuleSet, root: &str) -> Option<Plan<'r>> {
-    match lower(rules, &[mount(1, root, "/")]) {
+    match lower(rules, &[vec![mount(1, root, "/")]]) {
         Err(LowerError::TooMany { .. }) => None,
         plan => Some(plan.unwrap()),
     }
@@ -92,7 +98,7 @@ proptest! {
 
 #[test]
 fn a_rule_below_a_volume_lies_in_the_volumes_super_block() {
-    let mounts = [mount(1, "/", "/"), mount(2, "/exports/7", "/data")];
+    let mounts = [vec![mount(1, "/", "/"), mount(2, "/exports/7", "/data")]];
     let rules = set(vec![block_exec(1, "/data/tool", Match::Name)]);
     let plan = lower(&rules, &mounts).unwrap();
     let (kernel, inside) = (Kernel(&plan), path("/exports/7/tool"));
@@ -103,7 +109,7 @@ fn a_rule_below_a_volume_lies_in_the_volumes_super_block() {
 
 #[test]
 fn a_recursive_directory_covers_volumes_below_it() {
-    let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/volume")];
+    let mounts = [vec![mount(1, "/", "/"), mount(2, "/", "/data/volume")]];
     let directory = Directory { path: path("/data"), recursive: true, atomic_volume: false };
     let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
     let rules = set(vec![rule]);
@@ -122,7 +128,7 @@ fn a_recursive_directory_covers_volumes_below_it() {
 
 #[test]
 fn the_last_of_stacked_mounts_is_the_one_that_is_seen() {
-    let mounts = [mount(1, "/", "/"), mount(2, "/", "/data/old"), mount(3, "/", "/data")];
+    let mounts = [vec![mount(1, "/", "/"), mount(2, "/", "/data/old"), mount(3, "/", "/data")]];
     let rules = set(vec![block_exec(1, "/data/old/tool", Match::Name)]);
     let plan = lower(&rules, &mounts).unwrap();
     let in_last = path("/old/tool");
@@ -133,7 +139,7 @@ fn the_last_of_stacked_mounts_is_the_one_that_is_seen() {
 
 #[test]
 fn two_names_of_one_place_share_their_rules() {
-    let mounts = [mount(1, "/", "/"), mount(1, "/srv", "/mnt")];
+    let mounts = [vec![mount(1, "/", "/"), mount(1, "/srv", "/mnt")]];
     let rules = vec![
         block_exec(1, "/mnt/tool", Match::Name),
         Rule { action: Action::Allow, ..block_exec(2, "/srv/tool", Match::Name) },
@@ -149,14 +155,14 @@ fn ten_thousand_rules_need_one_place_for_each_name() {
     let rules =
         (1..=10_000).map(|at| block_exec(at, &format!("/opt/tools/t{at}"), Match::Name)).collect();
     let rules = set(rules);
-    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
+    let plan = lower(&rules, &[vec![mount(1, "/", "/")]]).unwrap();
     assert_eq!(plan.places.len(), 10_003);
     assert_eq!(plan.depth(), 3);
 }
 
 #[test]
 fn what_is_not_enforced_is_refused() {
-    let mounts = [mount(1, "/", "/")];
+    let mounts = [vec![mount(1, "/", "/")]];
     let unsupported = Rule { owner_only: true, ..block_exec(1, "/a", Match::Name) };
     let error = lower(&set(vec![unsupported]), &mounts).unwrap_err();
     assert!(error.to_string().contains("rule.owner-only"), "{error}");
@@ -164,14 +170,14 @@ fn what_is_not_enforced_is_refused() {
     revoke.options.revoke = Revoke::OnChange;
     let error = lower(&revoke, &mounts).unwrap_err();
     assert!(error.to_string().contains("option.revoke"), "{error}");
-    let error = lower(&set(vec![block_exec(1, "/a", Match::Name)]), &[]).unwrap_err();
+    let error = lower(&set(vec![block_exec(1, "/a", Match::Name)]), &[Vec::new()]).unwrap_err();
     assert!(matches!(error, LowerError::NoMount(_)), "{error}");
 }
 
 #[test]
 fn a_place_deeper_than_the_kernel_hashes_is_refused() {
     let root = "/d".repeat(abi::MAX_DEPTH - 1);
-    let mounts = [mount(1, &root, "/")];
+    let mounts = [vec![mount(1, &root, "/")]];
     assert!(lower(&set(vec![block_exec(1, "/a", Match::Name)]), &mounts).is_ok());
     let error = lower(&set(vec![block_exec(1, "/a/b", Match::Name)]), &mounts).unwrap_err();
     assert!(matches!(error, LowerError::TooDeep { depth: 129, .. }), "{error}");
@@ -183,7 +189,7 @@ fn a_source_is_known_by_every_place_that_its_directory_covers() {
     let mut rule = block_exec(1, "/bin/ls", Match::Name);
     rule.sources = vec![Source::Directory(directory)];
     let rules = set(vec![rule]);
-    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
+    let plan = lower(&rules, &[vec![mount(1, "/", "/")]]).unwrap();
     let (tool, inside, outside) = (path("/bin/ls"), path("/usr/bin/sh"), path("/opt/sh"));
     let by = |exe| Access { exe: Some(exe), ..exec(&tool) };
     assert_eq!(Kernel(&plan).decide(&by(&inside), 1).verdict, Verdict::Block);
@@ -211,7 +217,7 @@ fn what_lies_above_a_block_rule_is_marked() {
         Rule { action: Action::Allow, ..block_exec(4, "/srv/tool", Match::Name) },
     ];
     let rules = set(rules);
-    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
+    let plan = lower(&rules, &[vec![mount(1, "/", "/")]]).unwrap();
     assert_eq!(flags_at(&plan, "/usr/bin/apt"), 0);
     assert_eq!(flags_at(&plan, "/usr/bin"), abi::NODE_ABOVE_BLOCK);
     assert_eq!(flags_at(&plan, "/opt/tool"), abi::NODE_NAMES_ONLY);
@@ -222,7 +228,7 @@ fn what_lies_above_a_block_rule_is_marked() {
 
 #[test]
 fn the_ways_by_both_names_of_a_place_are_marked() {
-    let mounts = [mount(1, "/", "/"), mount(1, "/x/srv", "/mnt")];
+    let mounts = [vec![mount(1, "/", "/"), mount(1, "/x/srv", "/mnt")]];
     for names in [["/mnt/d/tool", "/x/srv/d/other"], ["/x/srv/d/other", "/mnt/d/tool"]] {
         let rules = [(1, names[0]), (2, names[1])];
         let rules = set(rules.map(|(id, name)| block_exec(id, name, Match::Name)).into());
@@ -238,14 +244,14 @@ fn a_blocked_directory_is_known_by_its_name_alone() {
     let directory = Directory { path: path("/run/secrets"), recursive: true, atomic_volume: false };
     let rule = Rule::new(RuleId(1), Category::File, Action::Block, Object::Directory(directory));
     let rules = set(vec![rule]);
-    let plan = lower(&rules, &[mount(1, "/", "/")]).unwrap();
+    let plan = lower(&rules, &[vec![mount(1, "/", "/")]]).unwrap();
     assert_eq!(flags_at(&plan, "/run/secrets"), abi::NODE_NAMES_ONLY);
     assert_eq!(flags_at(&plan, "/run"), abi::NODE_ABOVE_BLOCK | abi::NODE_NAMES_ONLY);
 }
 
 #[test]
 fn what_a_volume_is_mounted_below_is_marked_for_the_volumes_rules() {
-    let mounts = [mount(1, "/", "/"), mount(2, "/", "/srv/data")];
+    let mounts = [vec![mount(1, "/", "/"), mount(2, "/", "/srv/data")]];
     let rules = set(vec![block_exec(1, "/srv/data/tool", Match::Name)]);
     let plan = lower(&rules, &mounts).unwrap();
     let marked = |dev, name: &str| {
@@ -260,22 +266,61 @@ fn what_a_volume_is_mounted_below_is_marked_for_the_volumes_rules() {
 #[test]
 fn where_an_atomic_writer_works_the_kernel_looks_one_directory_deeper() {
     let secrets = Mount { atomic: true, ..mount(2, "/c1/sa", "/run/sa") };
-    let mounts = [mount(1, "/", "/"), secrets];
+    let mounts = [vec![mount(1, "/", "/"), secrets]];
     let rule = block_exec(1, "/run/sa/dir/tool", Match::Name);
     let rules = set(vec![rule]);
     let plan = lower(&rules, &mounts).unwrap();
     let marked = |planned: &&PlannedPlace| planned.node.flags & abi::NODE_ATOMIC != 0;
     let marked: Vec<_> = plan.places.iter().filter(marked).map(|p| &p.place).collect();
     assert!(matches!(marked[..], [place] if place.dev == 2 && place.name == "sa"), "{marked:?}");
-    let plain = lower(&rules, &[mount(1, "/", "/"), mount(2, "/c1/sa", "/run/sa")]);
+    let plain = lower(&rules, &[vec![mount(1, "/", "/"), mount(2, "/c1/sa", "/run/sa")]]);
     assert_eq!(plan.depth(), plain.unwrap().depth() + 1);
+}
+
+#[test]
+fn mounts_of_namespaces_take_no_place_and_hide_what_they_cover() {
+    let namespace = |point| Mount { root: None, fs_type: "nsfs".into(), ..mount(4, "", point) };
+    let mounts = [vec![mount(1, "/", "/"), namespace("/run/ns/ipc"), namespace("/run/ns/uts")]];
+    let rules = set(vec![
+        block_exec(1, "/run/ns/ipc", Match::Name),
+        block_exec(2, "/run/ns/tool", Match::Name),
+    ]);
+    let plan = lower(&rules, &mounts).unwrap();
+    assert_eq!(plan.nowhere.keys().collect::<Vec<_>>(), ["/run/ns/ipc"]);
+    let roots = plan.places.iter().filter(|planned| planned.place.parent.is_none());
+    assert_eq!(roots.map(|planned| planned.place.dev).collect::<Vec<_>>(), [1, 4]);
+    let tool = path("/run/ns/tool");
+    assert_eq!(Kernel(&plan).decide(&exec(&tool), 1).verdict, Verdict::Block);
+}
+
+#[test]
+fn a_rule_holds_on_the_mounts_of_the_registration_and_on_those_of_now() {
+    let first = vec![mount(1, "/", "/")];
+    let now = vec![mount(1, "/", "/"), mount(2, "/", "/usr")];
+    let rules = set(vec![block_exec(1, "/usr/bin/tool", Match::Name)]);
+    let plan = lower(&rules, &[first, now]).unwrap();
+    let mut tools: Vec<_> = plan.places.iter().filter(|it| it.place.name == "tool").collect();
+    tools.sort_by_key(|planned| planned.place.dev);
+    assert_eq!(tools.iter().map(|it| it.place.dev).collect::<Vec<_>>(), [1, 2]);
+    assert!(tools.iter().all(|planned| planned.node.exact != 0));
+}
+
+#[test]
+fn what_a_container_mounts_too_deep_keeps_no_rule_from_its_places() {
+    let deep = "/d".repeat(abi::MAX_DEPTH);
+    let views = [vec![mount(1, "/", "/")], vec![mount(1, "/", "/"), mount(1, &deep, "/usr")]];
+    let rules = set(vec![block_exec(1, "/usr/tool", Match::Name)]);
+    let plan = lower(&rules, &views).unwrap();
+    assert!(plan.nowhere["/usr/tool"].contains("128"), "{:?}", plan.nowhere);
+    let tool = path("/usr/tool");
+    assert_eq!(Kernel(&plan).decide(&exec(&tool), 1).verdict, Verdict::Block);
 }
 
 #[test]
 fn more_lists_than_the_kernel_tells_apart_are_refused() {
     let listed =
         |at: u64| Rule { allowed_args: vec![at.to_string()], ..block_exec(at, "/a", Match::Name) };
-    let mounts = [mount(1, "/", "/")];
+    let mounts = [vec![mount(1, "/", "/")]];
     assert!(lower(&set((1..=5).map(listed).collect()), &mounts).is_ok());
     let error = lower(&set((1..=6).map(listed).collect()), &mounts).unwrap_err();
     assert!(error.to_string().contains("6 different lists of allowed arguments"), "{error}");
@@ -285,12 +330,12 @@ fn more_lists_than_the_kernel_tells_apart_are_refused() {
 fn each_option_is_a_bit_of_its_own() {
     let mut all = set(Vec::new());
     all.options = all_options();
-    let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
+    let plan = lower(&all, &[vec![mount(1, "/", "/")]]).unwrap();
     // A guard of ancestors is one of objects too, and no rule speaks of what is below a place.
     let options = Feature::of_options(&all.options);
     assert_eq!(plan.flags.count_ones() as usize, options.len() + 2);
     all.options.name_guard = NameGuard::Object;
-    let plan = lower(&all, &[mount(1, "/", "/")]).unwrap();
+    let plan = lower(&all, &[vec![mount(1, "/", "/")]]).unwrap();
     assert_eq!(plan.flags & abi::SET_GUARD_ANCESTORS, 0);
     assert_ne!(plan.flags & abi::SET_GUARD_OBJECTS, 0);
 }

@@ -47,6 +47,7 @@ pub(crate) fn bring_up() -> Result<()> {
     load_modules()?;
     fs::write("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids +cpu")
         .context("delegate the control groups' controllers")?;
+    keep_namespaces().context("keep the namespaces of a sandbox")?;
     busybox(&["--install", "-s"]).context("link busybox's names")?;
     busybox(&["ip", "link", "set", "lo", "up"]).context("raise the loopback device")
 }
@@ -72,6 +73,19 @@ fn mount_one((kind, place, data): &(&str, &str, &str)) -> Result<()> {
         Ok(mount(Some(*kind), *place, Some(*kind), flags, Some(*data))?)
     };
     attempt().with_context(|| format!("mount {kind} on {place}"))
+}
+
+/// As a kata-agent does for the containers of a pod: these mounts show roots that are no paths.
+/// <https://github.com/kata-containers/kata-containers/blob/4.1.0/src/agent/src/namespace.rs>
+fn keep_namespaces() -> Result<()> {
+    const KEPT: &str = "/run/sandbox-ns";
+    fs::create_dir(KEPT)?;
+    for name in ["ipc", "uts"] {
+        let (namespace, kept) = (format!("/proc/self/ns/{name}"), format!("{KEPT}/{name}"));
+        File::create(&kept)?;
+        mount(Some(&*namespace), &*kept, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    }
+    Ok(())
 }
 
 fn load_modules() -> Result<()> {

@@ -28,7 +28,8 @@ const AFTER: &str = "\
 fn seen(text: &str, prefix: Option<&str>) -> Vec<(u32, String, String)> {
     let prefix = prefix.map(|path| RulePath::new(path).unwrap());
     let mounts = below(&parse(text.as_bytes()).unwrap(), prefix.as_ref()).unwrap();
-    mounts.into_iter().map(|m| (m.dev, m.root, m.point.to_string())).collect()
+    let root = |mount: &Mount| mount.root.clone().unwrap_or_else(|| "none".into());
+    mounts.into_iter().map(|m| (m.dev, root(&m), m.point.to_string())).collect()
 }
 
 fn expected() -> Vec<(u32, String, String)> {
@@ -92,22 +93,46 @@ fn tags_and_escapes_are_read_and_a_deleted_root_keeps_its_name() {
     let line =
         "36 35 98:0 /a\\134b//deleted /m\\011n rw,noatime master:1 shared:2 - ext3 /dev/r rw";
     let mounts = parse(line.as_bytes()).unwrap();
-    assert_eq!((mounts[0].root.as_str(), mounts[0].point.as_str()), ("/a\\b", "/m\tn"));
+    assert_eq!((mounts[0].root.as_deref(), mounts[0].point.as_str()), (Some("/a\\b"), "/m\tn"));
     assert_eq!((mounts[0].dev, mounts[0].fs_type.as_str()), (98 << 20, "ext3"));
 }
 
 #[test]
 fn what_is_not_understood_is_an_error_not_a_gap() {
     assert!(matches!(parse(b"36 35 98:0 / /"), Err(InvalidMountInfo::Line(_))));
-    assert!(matches!(
-        parse(b"36 35 98:0 / /\xff rw - ext4 a rw"),
-        Err(InvalidMountInfo::NotUtf8(_))
-    ));
-    let deep =
-        format!("30 29 0:40 / / rw - o o rw\n31 30 0:41 / {} rw - o o rw\n", "/a".repeat(97));
-    let lines = parse(deep.as_bytes()).unwrap();
-    assert!(matches!(below(&lines, None), Err(InvalidMountInfo::Point { .. })));
     assert!(matches!(below(&[], None), Err(InvalidMountInfo::NoRoot(_))));
+}
+
+#[test]
+fn what_is_mounted_of_a_namespace_has_no_path() {
+    let text = "\
+30 29 0:40 / / rw - overlay o rw
+31 30 0:4 ipc:[4026532205] /run/sandbox-ns/ipc rw - nsfs nsfs rw
+32 30 0:4 uts:[4026532204] /run/sandbox-ns/uts rw - nsfs nsfs rw
+33 30 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw
+";
+    let roots: Vec<_> = seen(text, None).into_iter().map(|(_, root, _)| root).collect();
+    assert_eq!(roots, ["/", "none", "none", "none"]);
+}
+
+#[test]
+fn names_that_no_rule_can_have_stand_for_the_directory_above() {
+    let deep = |names| "/a".repeat(names);
+    let line =
+        |point: &str| format!("30 29 0:40 / / rw - o o rw\n31 30 0:41 / {point} rw - o o rw");
+    let last = |text: &[u8]| below(&parse(text).unwrap(), None).unwrap()[1].point.to_string();
+    assert_eq!(last(line(&deep(97)).as_bytes()), deep(96));
+    assert_eq!(last(line(&deep(96)).as_bytes()), deep(96));
+    let long = format!("/{}", "b".repeat(200)).repeat(30);
+    assert_eq!(last(line(&long).as_bytes()), long[..201 * 20]);
+    assert_eq!(
+        last(b"30 29 0:40 / / rw - o o rw\n31 30 0:41 / /\xff/c rw - o o rw"),
+        "/\u{fffd}/c"
+    );
+    let text = b"30 29 0:40 / / rw - o o rw\n31 30 0:41 /\xff /c rw - o o rw";
+    assert_eq!(below(&parse(text).unwrap(), None).unwrap()[1].root, None);
+    let too_deep = format!("30 29 0:40 {} / rw - o o rw", deep(abi::MAX_DEPTH + 1));
+    assert_eq!(seen(&too_deep, None)[0].1, "none");
 }
 
 #[test]
@@ -127,18 +152,21 @@ fn a_text_that_is_longer_than_the_kernels_most_is_refused() {
 }
 
 #[test]
-fn as_many_mounts_side_by_side_as_the_kernel_allows_take_no_square_of_time() {
+fn as_many_mounts_side_by_side_as_the_kernel_allows_take_no_square_of_time_and_are_refused() {
     let line = |number| format!("{} 30 0:41 / /m{number} rw - tmpfs t rw\n", number + 31);
     let lines: String = (0..MOST).map(line).collect();
     let text = format!("30 29 0:40 / / rw - o o rw\n{lines}");
-    assert_eq!(seen(&text, None).len(), MOST + 1);
+    let lines = parse(text.as_bytes()).unwrap();
+    assert_eq!(below(&lines, None), Err(InvalidMountInfo::TooMany(MOST + 1)));
+    assert_eq!(below(&lines[..MAX_MOUNTS], None).unwrap().len(), MAX_MOUNTS);
 }
 
 #[test]
 fn as_many_mounts_upon_each_other_as_the_kernel_allows_take_no_square_of_time() {
     let line = |number| format!("{} {} 0:41 / / rw - tmpfs t rw\n", number + 1, number);
     let text: String = (1..=MOST).rev().map(line).collect();
-    assert_eq!(seen(&text, None).len(), MOST);
+    let lines = parse(text.as_bytes()).unwrap();
+    assert_eq!(below(&lines, None), Err(InvalidMountInfo::TooMany(MOST)));
 }
 
 #[test]
@@ -160,7 +188,7 @@ proptest! {
         points in proptest::collection::vec("/|(/[ab-]{1,2}){1,4}", 0..12),
     ) {
         let line = |point: String| MountLine {
-            id: 2, parent: 1, dev: 1, root: "/".into(), point, fs_type: "tmpfs".into(),
+            id: 2, parent: 1, dev: 1, root: Some("/".into()), point, fs_type: "tmpfs".into(),
         };
         let lines: Vec<_> = points.into_iter().map(line).collect();
         let siblings: Vec<_> = lines.iter().collect();

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A container's mount table: what is understood makes mounts that rules can be lowered with.
 
-use guest_agent::containers::{
-    Mount,
-    mountinfo::{MountLine, below, parse},
+use guest_agent::{
+    containers::{
+        Mount,
+        mountinfo::{MountLine, below, parse},
+    },
+    lower::lower,
 };
-use policy_model::RulePath;
+use policy_model::{
+    Action, Category, Generation, Match, Object, PathObject, Rule, RuleId, RulePath, RuleSet,
+    Target,
+};
 
 use crate::{entropy::Entropy, grammar::Grammar};
 
@@ -23,6 +29,10 @@ const VALID: &[&[u8]] = &[
     b"38 40 0:48 / /mnt/in rw - tmpfs d rw\n\
       30 29 0:40 / / rw - overlay overlay rw\n\
       40 30 0:49 / /mnt rw - tmpfs e rw\n",
+    b"30 29 0:40 / / rw - overlay overlay rw\n\
+      31 30 0:4 ipc:[4026532205] /run/sandbox-ns/ipc rw - nsfs nsfs rw\n\
+      32 30 0:4 uts:[4026532204] /run/sandbox-ns/uts rw - nsfs nsfs rw\n\
+      33 30 0:26 /../.. /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
     b"36 35 98:0 /a\\134b//deleted / rw,noatime master:1 shared:2 - ext3 /dev/r rw\n",
 ];
 
@@ -35,6 +45,7 @@ const WORDS: &[&[u8]] = &[
     b"//",
     b"/..",
     b"//deleted",
+    b"mnt:[4026531840]",
     b"\\040",
     b"\\777",
     b"\\0",
@@ -60,19 +71,34 @@ const PREFIXES: &[&str] = &["/run/kata-containers/c1/rootfs", "/data", "/data/de
 pub fn check(entropy: &[u8]) {
     let mut entropy = Entropy::new(entropy);
     let prefix = RulePath::new(entropy.pick(PREFIXES)).expect("it is written above");
+    let path = RulePath::new(entropy.pick(PREFIXES)).expect("it is written above");
     let text = Grammar { valid: VALID, words: WORDS }.write(&mut entropy);
     let Ok(lines) = parse(&text) else { return };
     assert!(lines.len() <= text.split(|byte| *byte == b'\n').count());
     for prefix in [None, Some(&prefix)] {
         let Ok(mounts) = below(&lines, prefix) else { continue };
         assert!(mounts.len() <= lines.len() + 1, "no mount is invented but that of the root");
+        let first = Mount { point: RulePath::root(), root: Some("/".into()), ..mounts[0].clone() };
+        lower(&blocking(&path), &[vec![first], mounts.clone()])
+            .expect("what a container mounts keeps no rule out of force");
         for mount in &mounts {
             assert!(lines.iter().any(|line| is_of(line, mount)), "{mount:?} is of no line");
         }
     }
 }
 
+fn blocking(path: &RulePath) -> RuleSet {
+    let object = Object::Path(PathObject { path: path.clone(), matching: Match::Name });
+    let rule = Rule::new(RuleId(1), Category::File, Action::Block, object);
+    RuleSet::empty(Target::default(), Generation(1)).with_rules(vec![rule])
+}
+
 fn is_of(line: &MountLine, mount: &Mount) -> bool {
-    let root = line.root.trim_end_matches('/');
-    line.dev == mount.dev && line.fs_type == mount.fs_type && mount.root.starts_with(root)
+    let is_below = |root: &String| {
+        let above = line.root.as_deref().unwrap_or_default().trim_end_matches('/');
+        root.starts_with(above) && root.starts_with('/')
+    };
+    line.dev == mount.dev
+        && line.fs_type == mount.fs_type
+        && mount.root.as_ref().is_none_or(is_below)
 }

@@ -6,12 +6,14 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     node::{AGENT, Node, NodeConfig, PATIENCE, eventually},
-    rootfs::{Bundle, Capabilities, Container, Rootfs},
+    rootfs::{Bundle, Capabilities, Container, Medium, Rootfs},
     vm::{GuestFile, Output, Spawn, Vm, VmConfig, static_program},
 };
 use serde_json::{Value, json};
 
-use crate::steps::{becomes_denied, block_program, expect_fields, is_denied};
+use crate::steps::{
+    allowed, becomes_allowed, becomes_denied, block_program, expect_fields, is_denied, policy, sh,
+};
 
 /// Runs a program with mounts and a root of its own, as whoever makes a container does.
 fn in_own_namespace(vm: &Vm, bundle: &Bundle<'_>) -> Result<Output> {
@@ -87,6 +89,76 @@ fn a_program_that_joins_a_container_has_its_rules() -> Result<()> {
 
     node.remove("block.yaml")?;
     eventually("the program that joins runs", || Ok(direct()?.success()))
+}
+
+#[test]
+fn a_program_that_joins_is_judged_from_the_file_on_that_it_opens_first() -> Result<()> {
+    let mut config = NodeConfig::new("guard-join-open").attacked(Medium::Tmpfs);
+    config.relay_args = vec!["--default-level".into(), "contained".into()];
+    let node = Node::start(&config)?;
+    node.pod("web", "nginx")?;
+    let web = Node::container("web", Rootfs::Attacked(Medium::Tmpfs));
+    let web = web.capabilities(Capabilities::All).run(&node.vm)?;
+    // Of an overlay that the container makes, only the file behind it is held by its identity.
+    allowed(
+        &web,
+        "cd /tmp && mkdir low over && /bin/busybox mount -t overlay -o lowerdir=/usr/bin:/tmp/low \
+         none /tmp/over && ln -s /tmp/over/apt /tmp/link && cp /usr/bin/allowed /tmp/file",
+    )?;
+    let runs = |program: &str| Ok::<_, anyhow::Error>(web.exec(&[program])?.success());
+    ensure!(runs("/tmp/link")? && runs("/tmp/file")?, "denied without a policy");
+
+    node.write("block.yaml", &block_program("no-apt", "nginx", "/usr/bin/apt"))?;
+    becomes_denied(&web, "/usr/bin/apt")?;
+    let output = web.exec(&["/tmp/link"])?;
+    ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
+    let file = "file:\n  matchPaths:\n  - path: /tmp/file\naction: Block";
+    node.write("file.yaml", &policy("no-file", "nginx", file))?;
+    becomes_denied(&web, "cat /tmp/file")?;
+    let output = web.exec(&["/tmp/file"])?;
+    ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
+    ensure!(runs("/usr/bin/allowed")?, "what no rule names is denied");
+    node.remove("block.yaml")?;
+    node.remove("file.yaml")?;
+    eventually("both run", || Ok(runs("/tmp/link")? && runs("/tmp/file")?))
+}
+
+#[test]
+fn containers_that_share_their_processes_see_each_other_unless_one_is_under_rules() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("guard-shared"))?;
+    let mut containers = Vec::new();
+    let bundles = ["web", "store"].map(|pod| {
+        node.pod(pod, pod)?;
+        let bundle = Node::container(pod, Rootfs::Busybox).prepare(&node.vm)?;
+        share_pids(&bundle, &node.vm)?;
+        Ok::<_, anyhow::Error>(bundle)
+    });
+    for bundle in bundles {
+        let bundle = bundle?;
+        let output = bundle.run()?;
+        ensure!(output.success(), "{}", output.stdout.text());
+        containers.push(bundle.running()?);
+    }
+    let [web, store] = &containers[..] else { anyhow::bail!("two containers") };
+    let look = format!("ls -l /proc/{0}/exe && ls /proc/{0}/root/ && ps", store.pid());
+    allowed(web, &look)?;
+
+    node.write("block.yaml", &block_program("no-id", "store", "/usr/bin/id"))?;
+    becomes_denied(store, "/usr/bin/id")?;
+    let denied = |output: Output| output.stderr.text().contains("ermi");
+    ensure!(denied(sh(web, &look)?), "it sees a container that is under rules");
+    let back = format!("ls /proc/{}/root/", web.pid());
+    ensure!(denied(sh(store, &back)?), "it sees a container while it is under rules");
+    allowed(store, "ps")?;
+    // A look at what is no container's is told, and the looks before it were not.
+    ensure!(denied(sh(web, "ls /proc/1/root/")?));
+    node.event("the event", |event| event["reason"] == "SelfProtection")?;
+    let told = |line: &&String| line.contains("SelfProtection");
+    let events = node.events().all();
+    let told: Vec<_> = events.iter().filter(told).collect();
+    ensure!(told.iter().all(|line| line.contains("\"ls\"")), "{told:#?}");
+    node.remove("block.yaml")?;
+    becomes_allowed(web, &look)
 }
 
 /// Takes the pid namespace out of a bundle, so that the container sees the guest's processes.

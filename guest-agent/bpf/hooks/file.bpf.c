@@ -147,9 +147,15 @@ static __noinline int open_in_container(struct file *file)
 	__u8 category = ABI_FILE;
 
 	if (scope == OUT_OF_SCOPE) {
-		if (!for_exec)
+		if (!for_exec) {
 			record_identity(file);
-		return 0;
+			return 0;
+		}
+		/* A process that joins: what execve opens is the first file of the container that it
+		 * opens for the container, and a mount of a layer comes by here alone. */
+		scope = adopt(&s);
+		if (!s.label)
+			return 0; /* the guest's own; or nobody's, of which bprm_check_security tells */
 	}
 	if (scope == BROKEN_SCOPE)
 		give_up(&out);
@@ -166,7 +172,7 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	if (ret)
 		return ret;
 	current = bpf_get_current_task_btf();
-	if (!is_labelled(current)) {
+	if (!is_labelled(current) && !(file->f_flags & FMODE_EXEC)) {
 		record_identity(file);
 		return 0;
 	}

@@ -22,8 +22,9 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	return -ENOMEM;
 }
 
-/* include/linux/ptrace.h: more than looking. */
+/* include/linux/ptrace.h: more than looking; a question that only decides how much is shown. */
 #define PTRACE_MODE_ATTACH 2
+#define PTRACE_MODE_NOAUDIT 4
 
 /* One process of a container is about to write into another's memory. */
 static __always_inline int poke(struct abi_task *label, __u32 hook)
@@ -36,6 +37,35 @@ static __always_inline int poke(struct abi_task *label, __u32 hook)
 	if (!(s.set->flags & ABI_SET_NO_POKE))
 		return 0;
 	return refuse_privilege(&s, ABI_POKE, hook);
+}
+
+#define ABI_SET_OPTIONS (~0u << 8)
+
+/* Whether nothing is denied to a container: it has no policy, or one that only audits. */
+static __always_inline bool is_free(struct abi_task *label)
+{
+	struct scope s;
+
+	if (label->pending || enter(&s, label) != IN_SCOPE)
+		return false;
+	return !(s.set->flags & (ABI_SET_BLOCKS | ABI_SET_OPTIONS)) &&
+	       s.set->process_default != ABI_BLOCK && s.set->file_default != ABI_BLOCK;
+}
+
+/* A task of a container looks at, or reaches for, one of another container of the pod (`other`), or of
+ * none. Containers that share their processes see what these are and what they have open, unless
+ * either is under rules: the other's root would lead around one's own. Of looks at containers there is
+ * no report: programs that list processes look at all. */
+static __always_inline int reach_out(struct abi_task *label, struct abi_task *other,
+				     unsigned int mode)
+{
+	if (!(mode & PTRACE_MODE_ATTACH)) {
+		if (other && is_free(label) && is_free(other))
+			return 0;
+		if (other || mode & PTRACE_MODE_NOAUDIT)
+			return -EPERM;
+	}
+	return defend(label, ABI_PTRACE_ACCESS_CHECK);
 }
 
 /* Covers ptrace, /proc/PID/{root,cwd,mem,fd,...} and pidfd_getfd. */
@@ -51,7 +81,7 @@ int BPF_PROG(ptrace_access_check, struct task_struct *child, unsigned int mode, 
 		return 0;
 	other = bpf_task_storage_get(&tasks, child, NULL, 0);
 	if (!other || other->slot != label->slot || other->container != label->container)
-		return defend(label, ABI_PTRACE_ACCESS_CHECK);
+		return reach_out(label, other, mode);
 	return mode & PTRACE_MODE_ATTACH ? poke(label, ABI_PTRACE_ACCESS_CHECK) : 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Tasks without a label. In PID 1's mount namespace or root they are the guest's own. Elsewhere
- * they belong to a container: of the nearest registered ancestor cgroup (an exec that joins one),
- * or of none, and then they may not exec.
+ * they belong to a container: of the nearest registered ancestor cgroup (an exec that joins one: from
+ * the program on that it opens), or of none, and then they may not exec.
  */
 #ifndef KADAPTER_GUARD_H
 #define KADAPTER_GUARD_H

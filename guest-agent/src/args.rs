@@ -25,6 +25,14 @@ pub enum Command {
     Run(RunArgs),
     /// Act as OCI hook: state on stdin; kills the container's process unless it may run.
     Hook(HookArgs),
+    /// Wait until the agent enforces; fails at once if it refuses.
+    Wait(WaitArgs),
+    /// Tell what keeps a kata-agent from running the hooks in the directory of `guest_hook_path`.
+    Check {
+        /// The directory that has `prestart`, `poststart` and `poststop` in it.
+        #[arg(value_name = "DIRECTORY")]
+        hooks: PathBuf,
+    },
     /// The process on which the agent proves that a denial is real.
     #[command(hide = true)]
     SelfTest,
@@ -67,6 +75,9 @@ pub struct RunArgs {
     /// Namespaces whose containers start without rules when the deadline passes.
     #[arg(long, env = "KADAPTER_FAIL_OPEN_NAMESPACE", value_delimiter = ',', value_name = "NS")]
     pub fail_open_namespace: Vec<String>,
+    /// Directory that `guest_hook_path` names: what a kata-agent would not run in it is logged.
+    #[arg(long, env = "KADAPTER_HOOKS", value_name = "DIRECTORY")]
+    pub hooks: Option<PathBuf>,
     /// cgroups (paths below the cgroup2 mount) whose tasks may have private mounts.
     #[arg(long, env = "KADAPTER_EXEMPT_CGROUP", value_delimiter = ',', value_name = "PATH")]
     pub exempt_cgroup: Vec<String>,
@@ -89,6 +100,17 @@ pub struct HookArgs {
     pub deadline: Duration,
 }
 
+/// Options of the wait.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct WaitArgs {
+    /// The agent's socket.
+    #[arg(long, env = "KADAPTER_LIFECYCLE_SOCKET", default_value = crate::lifecycle::SOCKET)]
+    pub socket: PathBuf,
+    /// How long to wait: loading takes some seconds on a guest without KVM.
+    #[arg(long, default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
 /// Hooks that are acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum HookKind {
@@ -98,6 +120,20 @@ pub enum HookKind {
     Poststart,
     /// After the container is gone.
     Poststop,
+}
+
+// === impl HookKind ===
+
+impl HookKind {
+    /// As directories of hooks, and their arguments, are called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
 }
 
 /// Why a text is no duration.

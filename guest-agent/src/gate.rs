@@ -27,7 +27,7 @@ use tracing::Instrument as _;
 
 use crate::{
     containers::{ContainerId, Init, Role, exit},
-    lifecycle::{self, Answer, Call, InvalidFrame, Reply, Step, VERSION},
+    lifecycle::{self, Answer, Call, InvalidFrame, NOT_READY, Reply, Step, VERSION},
     posture::Posture,
     reason,
     registry::{Arrival, Permit, Refusal, Registry, Verdict},
@@ -156,6 +156,7 @@ impl Gate {
             }
             Step::Exit => self.registry.exited(id, None).await.map_err(stopped).map(|()| noted()),
             Step::Remove => self.registry.removed(id).await.map_err(stopped).map(|()| noted()),
+            Step::Ready => Ok(noted()),
         }
     }
 
@@ -167,7 +168,7 @@ impl Gate {
             Ok(Ok(posture)) if posture.enforces() => Ok(()),
             Ok(Ok(posture)) => Err(posture.reason()),
             Ok(Err(_)) => Err("the agent ends".into()),
-            Err(_) => Err("the agent did not become ready in time".into()),
+            Err(_) => Err(NOT_READY.into()),
         }
     }
 

@@ -116,7 +116,11 @@ fn ask(args: &HookArgs, request: &Request) -> Result<(), HookError> {
     }
 }
 
-fn exchange(socket: &Path, frame: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
+/// Sends a request to the agent and gives the body of its reply.
+///
+/// # Errors
+/// If the agent is not there, or has not answered in time.
+pub fn exchange(socket: &Path, frame: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
     let mut agent = Deadline { at: Instant::now() + limit, stream: connect(socket, limit)? };
     agent.stream.write_all(frame)?;
     let mut prefix = [0; 4];

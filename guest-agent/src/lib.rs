@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod args;
+pub mod check;
 pub mod containers;
 pub mod events;
 pub mod files;
@@ -23,6 +24,7 @@ pub mod loader;
 pub mod lower;
 pub mod maps;
 pub mod mounts;
+pub mod notify;
 pub mod posture;
 pub mod readiness;
 pub mod reason;

@@ -24,6 +24,9 @@ pub const SOCKET: &str = "/run/kadapter/agent.sock";
 /// Bytes of a frame without its length: the annotations that we read are a few hundred bytes.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 
+/// Reason of a refusal that may be another one a moment later.
+pub const NOT_READY: &str = "the agent did not become ready in time";
+
 /// What happens to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +41,8 @@ pub enum Event {
     Exit,
     /// It is gone.
     Remove,
+    /// Nothing: the sender asks whether the agent enforces. The container's id means nothing.
+    Ready,
 }
 
 /// A request as it is sent.
@@ -138,6 +143,8 @@ pub enum Step {
     Exit,
     /// See [`Event::Remove`].
     Remove,
+    /// See [`Event::Ready`].
+    Ready,
 }
 
 /// A process as the runtime describes it; what it claims beyond the pid is compared with /proc.
@@ -239,6 +246,7 @@ impl TryFrom<Request> for Call {
             Event::Exec => Step::Exec(process_of(&facts)?),
             Event::Exit => Step::Exit,
             Event::Remove => Step::Remove,
+            Event::Ready => Step::Ready,
         };
         Ok(Self { id, step })
     }

@@ -6,7 +6,7 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory as _, Parser as _};
 use guest_agent::{
     args::{Args, Command, with_subcommand},
-    hook,
+    check, hook, notify,
     posture::self_test,
     run,
 };
@@ -26,6 +26,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => run::run(args),
         Command::Hook(args) => Ok(hook::run(args)?),
+        Command::Wait(args) => Ok(notify::wait(&args)?),
+        Command::Check { hooks } => Ok(check::hooks(&hooks)?),
         Command::SelfTest => Ok(self_test::child()?),
         Command::Completions { shell } => {
             clap_complete::generate(

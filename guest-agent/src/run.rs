@@ -19,13 +19,14 @@ use tracing_subscriber::{layer::SubscriberExt as _, util::SubscriberInitExt as _
 
 use crate::{
     args::RunArgs,
+    check,
     containers::Cgroup,
     events::{self, Drops, Numbers, Source},
     gate::{self, Gate},
     heap,
     loader::{self, Loaded},
     maps::Maps,
-    mounts,
+    mounts, notify,
     posture::{Change, Loss, Standing, Unfit, kernel, self_test},
     reason,
     registry::{self, Inbox},
@@ -84,8 +85,12 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         gate_deadline: deadline,
         fail_open_namespace: fail_open,
         exempt_cgroup,
+        hooks,
         log: _,
     } = args;
+    if let Some(Err(error)) = hooks.map(|hooks| check::hooks(&hooks)) {
+        tracing::error!(%error, "no container of a kata-agent will pass the gate");
+    }
     let (ends, shutdown) = watch::channel(false);
     let stop = stop(ends)?;
     let (door, distrust) =
@@ -105,6 +110,7 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
         .context("starting the kernel's thread")?;
     let gate = Gate { registry: registry.clone(), posture: posture.clone(), deadline, fail_open };
     tokio::spawn(gate.clone().watch_recovered().instrument(tracing::info_span!("takeover")));
+    tokio::spawn(notify::follow(posture.clone()).instrument(tracing::info_span!("notify")));
     let questions = Questions::default();
     let service = GuestService { registry, posture, events, questions, shutdown };
     let serve = serve_relays(service, door, stop.clone());

@@ -6,9 +6,10 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    os::unix::{fs::symlink, process::ExitStatusExt as _},
+    os::unix::{fs::symlink, net::UnixDatagram, process::ExitStatusExt as _},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +36,7 @@ fn refusing_agent(directory: &Path) -> Process {
 fn refusing(directory: &Path, arguments: &[&str], why: &str) -> Process {
     let mut agent = Command::new(AGENT)
         .args(arguments)
+        .env("NOTIFY_SOCKET", directory.join("notify.sock"))
         .arg("--pins")
         .arg(directory.join("pins"))
         .arg("--lifecycle-socket")
@@ -107,6 +109,53 @@ fn an_agent_that_cannot_keep_its_key_refuses() {
     fs::write(&file, "").unwrap();
     let key = format!("--guest-key={}/guest.key", file.display());
     let _agent = refusing(directory.path(), &[&pin, &key], "--guest-key");
+}
+
+/// What `kadapter-agent wait` and the like say, and how they end.
+fn ended(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn an_init_learns_that_the_agent_refuses_and_never_that_it_is_ready() {
+    let directory = tempfile::tempdir().unwrap();
+    let init = UnixDatagram::bind(directory.path().join("notify.sock")).unwrap();
+    init.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let _agent = refusing_agent(directory.path());
+    let mut told = String::new();
+    while !told.contains("STATUS=refusing every container") {
+        let mut text = [0; 4096];
+        let length = init.recv(&mut text).unwrap();
+        told += &String::from_utf8_lossy(&text[..length]);
+    }
+    assert!(told.contains("bpffs") && !told.contains("READY"), "{told}");
+    let socket = directory.path().join("run/agent.sock");
+    let wait = |socket: &Path, timeout: &str| {
+        let mut command = Command::new(AGENT);
+        ended(command.arg("wait").arg("--socket").arg(socket).args(["--timeout", timeout]))
+    };
+    let (status, said) = wait(&socket, "30s");
+    assert!(status == Some(1) && said.contains("the agent refuses: "), "{status:?}: {said}");
+    let (status, said) = wait(&directory.path().join("none.sock"), "100ms");
+    assert!(status == Some(1) && said.contains("not ready after 100ms"), "{status:?}: {said}");
+}
+
+#[test]
+fn hooks_that_a_kata_agent_passes_over_are_told() {
+    let directory = tempfile::tempdir().unwrap();
+    for kind in ["prestart", "poststart", "poststop"] {
+        fs::create_dir(directory.path().join(kind)).unwrap();
+        fs::copy(AGENT, directory.path().join(kind).join("kadapter-hook")).unwrap();
+    }
+    let check = || ended(Command::new(AGENT).arg("check").arg(directory.path()));
+    assert_eq!(check(), (Some(0), String::new()));
+    let hook = directory.path().join("prestart/kadapter-hook");
+    fs::remove_file(&hook).unwrap();
+    symlink(AGENT, &hook).unwrap();
+    let (status, said) = check();
+    assert_eq!(status, Some(1));
+    assert!(said.contains("is a symbolic link: make it a hard link or a copy"), "{said}");
 }
 
 #[test]

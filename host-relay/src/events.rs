@@ -17,16 +17,14 @@ use tokio::sync::{broadcast, mpsc};
 pub use line::line;
 pub use sink::{Sink, SinkError};
 
-use crate::sandbox::Address;
-
 /// Reports that a watcher of the API may lag behind.
 const WATCHER_QUEUE: usize = 1024;
 
 /// One event, with where its rules and its primitive come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The guest.
-    pub sandbox: Address,
+    /// Id of the sandbox; as long as no pause container was seen, its address.
+    pub sandbox: String,
     /// What it says.
     pub event: Event,
     /// The rules that decided; a rule that no recent plan has is without provenance.

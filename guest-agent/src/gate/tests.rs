@@ -36,6 +36,20 @@ fn rig(deadline: Duration) -> Rig {
     Rig { socket, registry, kernel, posture, _directory: directory }
 }
 
+#[tokio::test]
+async fn who_asks_whether_the_agent_enforces_is_told() {
+    let rig = rig(SHORT);
+    let container = Facts { id: "agent".into(), ..Facts::default() };
+    let request = Request { version: VERSION, event: Event::Ready, container };
+    assert!(matches!(rig.ask(&request).await, Answer::Proceed { .. }));
+    rig.posture.send_replace(Posture::Starting);
+    assert_eq!(reason_of(&rig.ask(&request).await), NOT_READY);
+    let cause = Cause { reason: "no BTF".into(), remedy: "build it" };
+    rig.posture.send_replace(Posture::Refusing(vec![cause]));
+    assert!(reason_of(&rig.ask(&request).await).contains("no BTF"));
+    assert!(rig.registry.view().borrow().containers.is_empty());
+}
+
 const LONG: Duration = Duration::from_secs(30);
 /// A tenth of it is for the registry, also on a machine under load.
 const SHORT: Duration = Duration::from_secs(3);

@@ -39,9 +39,13 @@ struct Rig {
 
 /// The service over a real socket, with a registry on the double.
 async fn rig(posture: Posture) -> Rig {
+    let (registry, kernel) = registry();
+    rig_on(registry, kernel, posture).await
+}
+
+async fn rig_on(registry: Registry, kernel: KernelDouble, posture: Posture) -> Rig {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("guest.sock");
-    let (registry, kernel) = registry();
     let (posture, watched) = watch::channel(posture);
     let (ends, shutdown) = watch::channel(false);
     let (events, collector) = events::channel(registry.clone(), Standing::new().0);
@@ -113,6 +117,27 @@ async fn a_rule_set_in_chunks_is_applied_and_shown_in_the_status() {
     assert_eq!((held.generation, &held.digest, held.container_id.as_str()), (2, &digest, ""));
     assert_eq!(held.target, Some(target().into()));
     assert_eq!(status.counters.unwrap().fail_closed, 9);
+}
+
+#[tokio::test]
+async fn streams_of_an_agent_that_refuses_stay() {
+    let (registry, inbox) = crate::registry::channel();
+    drop(inbox);
+    let cause = Cause { reason: "no BTF".into(), remedy: "build it" };
+    let rig = rig_on(registry, KernelDouble::default(), Posture::Refusing(vec![cause])).await;
+    let containers = rig.client().watch_containers(WatchContainersRequest {}).await.unwrap();
+    let events = rig.client().watch_events(WatchEventsRequest { since: 0 }).await.unwrap();
+    let (mut containers, mut events) = (containers.into_inner(), events.into_inner());
+    let ended = async {
+        tokio::select! {
+            message = containers.message() => drop(message),
+            message = events.message() => drop(message),
+        }
+    };
+    let moment = Duration::from_millis(200);
+    assert!(tokio::time::timeout(moment, ended).await.is_err(), "one of them ended");
+    rig.ends.send_replace(true);
+    assert!(within(containers.message()).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -2,7 +2,9 @@
 //! Streams to the relay: events as they come, containers as they change.
 //!
 //! A reader that is slow slows only its own stream; what it misses of events is counted, what it
-//! misses of containers it does not need, for the newest state is what it gets.
+//! misses of containers it does not need, for the newest state is what it gets. Where nothing more
+//! can come, because the agent refuses, a stream is silent and stays: its end would be taken for the
+//! end of the agent.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,7 +27,7 @@ pub(super) async fn events(mut events: Events, mut seen: u64, replies: Replies<p
             portion = events.after(seen) => portion,
             () = replies.closed() => return,
         };
-        let Some(portion) = portion else { return };
+        let Some(portion) = portion else { return replies.closed().await };
         for event in portion {
             let message = message(&event, seen);
             seen = event.sequence;
@@ -49,7 +51,7 @@ pub(super) async fn containers(
             }
         }
         tokio::select! {
-            changed = view.changed() => if changed.is_err() { return },
+            changed = view.changed() => if changed.is_err() { return replies.closed().await },
             () = replies.closed() => return,
         }
     }

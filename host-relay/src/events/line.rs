@@ -54,7 +54,7 @@ struct Line<'a> {
     generation: u64,
     #[serde(rename = "ruleIDs")]
     rule_ids: Vec<String>,
-    sandbox: String,
+    sandbox: &'a str,
     sequence: u64,
     dropped_before: u64,
     enforcer: &'static str,
@@ -110,7 +110,7 @@ pub fn line(report: &Report) -> String {
         truncated: event.truncated,
         generation: event.generation.0,
         rule_ids: event.rules.iter().map(ToString::to_string).collect(),
-        sandbox: sandbox.to_string(),
+        sandbox,
         sequence: event.sequence,
         dropped_before: event.dropped_before,
         enforcer: "BPFLSM",
@@ -136,7 +136,10 @@ fn without_controls(json: String) -> String {
 /// for the option that decided without a rule.
 fn known(report: &Report) -> Vec<&Provenance> {
     match report.event.reason {
-        Reason::Hardening => report.options.iter().map(|option| &option.provenance).collect(),
+        Reason::Hardening => {
+            let asking = report.options.iter().map(|option| &option.provenance);
+            asking.chain(report.rules.iter().filter_map(|(_, known)| known.as_ref())).collect()
+        }
         Reason::Rule
         | Reason::Posture
         | Reason::Guard
@@ -273,7 +276,7 @@ mod tests {
     }
 
     fn written(event: Event, rules: Vec<(RuleId, Option<Provenance>)>) -> Value {
-        let sandbox = "vsock://3:1034".parse().unwrap();
+        let sandbox = "vsock://3:1034".to_owned();
         serde_json::from_str(&line(&Report { sandbox, event, rules, options: Vec::new() })).unwrap()
     }
 
@@ -337,7 +340,7 @@ mod tests {
         let mut event = event(Reason::Hardening, Verdict::Block);
         event.primitive = Some(Primitive::Taint);
         event.rules.clear();
-        let sandbox = "vsock://3:1034".parse().unwrap();
+        let sandbox = "vsock://3:1034".to_owned();
         let report = Report { sandbox, event, rules: Vec::new(), options };
         let value: Value = serde_json::from_str(&line(&report)).unwrap();
         let asker = |policy: &str, level: &str| json!({"policy": policy, "level": level, "finding": "KS120", "field": "spec"});
@@ -358,7 +361,7 @@ mod tests {
     fn a_guests_text_cannot_steer_a_terminal() {
         let mut event = event(Reason::Rule, Verdict::Block);
         event.path = "/a\u{7f}\u{9b}2J\u{1b}[2J\n\u{e9}".into();
-        let sandbox = "vsock://3:1034".parse().unwrap();
+        let sandbox = "vsock://3:1034".to_owned();
         let text =
             line(&Report { sandbox, event: event.clone(), rules: Vec::new(), options: Vec::new() });
         assert!(!text.contains(char::is_control), "{text}");

@@ -113,6 +113,8 @@ impl<'a> Connection<'a> {
         match self.containers.update(change)? {
             Some(container) => {
                 info!(id, container = %container.target, state = ?container.state, "container");
+                self.attribution
+                    .send_modify(|attribution| attribution.note_container(&id, &container.target));
                 let in_force = match container.state {
                     ContainerState::Waiting => None,
                     ContainerState::Registered | ContainerState::Started => container.in_force,

@@ -6,7 +6,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use kadapter_proto::guest::v1::{WatchEventsRequest, guest_client::GuestClient};
 use kubesmith::{EffectiveOption, Provenance};
-use policy_model::{Event, Primitive, RuleId, Target};
+use policy_model::{
+    Action, Event, Object, PathObject, Primitive, Rule, RuleId, RulePath, RuleSet, Target,
+};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tracing::warn;
@@ -27,6 +29,8 @@ const REMEMBERED: usize = 512;
 pub(super) struct Attribution {
     /// Oldest first.
     plans: VecDeque<(Target, Arc<Plan>)>,
+    /// Id of the sandbox, which is that of its pause container.
+    sandbox: Option<String>,
 }
 
 /// What events are completed with, and where they go.
@@ -75,9 +79,21 @@ impl Attribution {
         self.plans.push_back((target.clone(), plan.clone()));
     }
 
+    /// Notes a container: that of the sandbox has no name in the pod.
+    pub(super) fn note_container(&mut self, id: &str, target: &Target) {
+        if target.container_name.is_empty() {
+            self.sandbox = Some(id.to_owned());
+        }
+    }
+
     /// An event with where its rules and its primitive come from, as far as that is still known.
-    fn complete(&self, sandbox: &Address, event: Event) -> Report {
-        let plans = || self.plans.iter().rev().filter(|(target, _)| *target == event.target);
+    fn complete(&self, address: &Address, mut event: Event) -> Report {
+        let target = event.target.clone();
+        let plans = || self.plans.iter().rev().filter(|(of, _)| *of == target);
+        if event.primitive == Some(Primitive::CoveringMount) && event.rules.is_empty() {
+            let rules = plans().next().map(|(_, plan)| covered(&plan.compiled.rules, &event.path));
+            event.rules = rules.unwrap_or_default();
+        }
         let provenance =
             |rule| plans().find_map(|(_, plan)| plan.compiled.provenance.get(rule)).cloned();
         let rules: Vec<(RuleId, Option<Provenance>)> =
@@ -86,6 +102,64 @@ impl Attribution {
         let asked = feature
             .and_then(|feature| plans().find_map(|(_, plan)| plan.compiled.options.get(&feature)));
         let options: Vec<EffectiveOption> = asked.cloned().unwrap_or_default();
-        Report { sandbox: sandbox.clone(), event, rules, options }
+        let sandbox = self.sandbox.clone().unwrap_or_else(|| address.to_string());
+        Report { sandbox, event, rules, options }
+    }
+}
+
+/// Block rules that a mount at this point would hide the objects of.
+fn covered(rules: &RuleSet, point: &str) -> Vec<RuleId> {
+    let Ok(point) = RulePath::new(point) else { return Vec::new() };
+    let is_covered = |rule: &&Rule| match &rule.object {
+        Object::Path(PathObject { path, .. }) | Object::Applet { binary: path, .. } => {
+            path.below(&point).is_some()
+        }
+        Object::Directory(directory) => {
+            directory.path.below(&point).is_some() || directory.covers(&point)
+        }
+        _ => false,
+    };
+    let blocks = rules.rules().iter().filter(|rule| rule.action == Action::Block);
+    blocks.filter(is_covered).map(|rule| rule.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use policy_model::{Category, Directory, Generation, Match};
+
+    use super::*;
+
+    fn block(id: u64, object: Object) -> Rule {
+        Rule::new(RuleId(id), Category::File, Action::Block, object)
+    }
+
+    fn path(text: &str) -> RulePath {
+        RulePath::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_mount_is_attributed_to_the_rules_that_it_would_hide() {
+        let file = |text| Object::Path(PathObject { path: path(text), matching: Match::Name });
+        let data = Directory { path: path("/data"), recursive: true, atomic_volume: false };
+        let rules = RuleSet::empty(Target::default(), Generation(1)).with_rules(vec![
+            block(1, file("/usr/bin/apt")),
+            block(2, Object::Directory(data)),
+            Rule { action: Action::Allow, ..block(3, file("/usr/bin/ls")) },
+        ]);
+        let covered = |point| covered(&rules, point).into_iter().map(|id| id.0).collect::<Vec<_>>();
+        assert_eq!(covered("/usr"), [1]);
+        assert_eq!(covered("/"), [1, 2]);
+        assert_eq!(covered("/data/deep/in"), [2]);
+        assert_eq!(covered("/usr/bin/apt-get"), [0; 0]);
+    }
+
+    #[test]
+    fn a_sandbox_is_named_as_its_pause_container() {
+        let mut attribution = Attribution::default();
+        let named = Target { container_name: "web".into(), ..Target::default() };
+        attribution.note_container("c1", &named);
+        assert_eq!(attribution.sandbox, None);
+        attribution.note_container("s1", &Target::default());
+        assert_eq!(attribution.sandbox.as_deref(), Some("s1"));
     }
 }

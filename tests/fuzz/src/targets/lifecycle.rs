@@ -83,7 +83,7 @@ fn check_call(body: &[u8], call: &Call) {
             let _ = Role::of(annotations);
         }
         Step::Exec(process) => assert!((2..=i32::MAX.unsigned_abs()).contains(&process.pid)),
-        Step::Start | Step::Exit | Step::Remove => {}
+        Step::Start | Step::Exit | Step::Remove | Step::Ready => {}
     }
     let request: Request = serde_json::from_slice(body).expect("it was decoded before");
     let frame = encode(&request).expect("a request in a frame is short enough for one");

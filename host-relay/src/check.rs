@@ -2,6 +2,7 @@
 //! `check DIR`: what the relay would refuse or remark, without a guest.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -36,7 +37,7 @@ pub enum CheckError {
 /// If the directory cannot be read.
 pub fn run(directory: &Path) -> Result<ExitCode, CheckError> {
     let mut files = Files::default();
-    read_all(directory, &mut files)
+    read_all(directory, &mut files, &BTreeSet::new())
         .map_err(|source| CheckError::Read { path: directory.into(), source })?;
     let refused = print(&mut files, &mut io::stdout().lock()).map_err(CheckError::Write)?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -98,10 +98,7 @@ impl Index {
     pub fn apply(&mut self, batch: Batch) -> BTreeSet<Place> {
         let mut affected = BTreeSet::new();
         for change in batch.changes {
-            let object = match &change {
-                Change::Put { object, .. } => object.reference(),
-                Change::Gone(object) => object.clone(),
-            };
+            let object = change.object();
             // Whom the old version selected loses it, whom the new one selects gets it.
             affected.extend(self.concerned(&object));
             self.change(change);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The relay of a node.
 //!
-//! Kubernetes objects flow in ([`watch`]), are related to the containers that guests report
+//! Kubernetes objects flow in ([`watch`]), settle ([`settle`]), are related to the containers that guests report
 //! ([`index`]), become rule sets ([`pipeline`]) and flow to the guests ([`session`], [`push`]).
 //! Events flow back ([`events`]) and, with the state of everything, out to operators ([`api`]).
 //! Policy language and rule sets are `kubesmith`'s and `policy-model`'s business, not this crate's.
@@ -20,6 +20,7 @@ pub mod reconcile;
 pub mod relay;
 pub mod sandbox;
 pub mod session;
+pub mod settle;
 pub mod status;
 pub mod stop;
 pub mod transport;

@@ -3,7 +3,8 @@
 //!
 //! One task that owns the index. Batches come from the watcher, lists of containers from the
 //! sessions; desired states go to the sessions, and the view of policies to the API, through watch
-//! channels. Nothing goes out before the first batch: no policies yet is not "no policies".
+//! channels. Nothing goes out before the first batch: no policies yet is not "no policies". What
+//! changes within one save is one change, and containers that come meanwhile wait for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,13 +17,17 @@ use kubesmith::{
     resolve::policy_ref,
 };
 use policy_model::Target;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::{
     index::{Index, NoInputs, Place},
     pipeline::{self, Defaults},
     sandbox::Address,
+    settle::Settle,
     status::{Desired, PolicyView, Wanted},
     watch::{Batch, Change},
 };
@@ -60,19 +65,30 @@ struct Reconciler {
 pub async fn run(mut sources: Sources, defaults: Defaults, outputs: Outputs) {
     let mut reconciler =
         Reconciler { index: Index::default(), problems: BTreeMap::new(), defaults, outputs };
-    let Some(first) = sources.batches.recv().await else { return };
-    reconciler.take_batch(first);
+    let mut settle = Settle::default();
     loop {
         // Of a rush of reports, once: each view is about all containers.
-        if sources.batches.is_empty() && sources.containers.is_empty() {
+        if sources.batches.is_empty() && sources.containers.is_empty() && !settle.holds() {
             reconciler.publish_policies();
         }
+        let due = settle.due();
+        let is_due = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             batch = sources.batches.recv() => match batch {
-                Some(batch) => reconciler.take_batch(batch),
+                Some(batch) => settle.take(batch, Instant::now()),
                 None => return,
             },
-            report = sources.containers.recv() => match report {
+            () = is_due => {
+                if let Some(batch) = settle.release(Instant::now()) {
+                    reconciler.take_batch(batch);
+                }
+            }
+            report = sources.containers.recv(), if !settle.holds() => match report {
                 Some(report) => reconciler.take_containers(report),
                 None => return,
             },
@@ -207,3 +223,6 @@ fn unread(object: &ObjectRef, origin: &str) -> PolicyView {
         error: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,6 +84,21 @@ pub enum Scope {
     Everything,
 }
 
+// === impl Change ===
+
+impl Change {
+    /// The object that changed.
+    #[must_use]
+    pub fn object(&self) -> ObjectRef {
+        match self {
+            Self::Put { object, .. } => object.reference(),
+            Self::Gone(object) => object.clone(),
+        }
+    }
+}
+
+// === impl Refusal ===
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.origin)?;

@@ -2,29 +2,38 @@
 //! Follows the policy directory with inotify, on a thread of its own: it blocks on files.
 //!
 //! A file is read when its writer closes it or it is renamed into place, never in the middle of a
-//! write. A mounted ConfigMap changes by a rename of `..data`, and the directory itself may be a
+//! write: one that is opened anew says what it said before, even if it was away for a moment, as when
+//! editors rename it away and tools of version control unlink it. A mounted ConfigMap changes by a rename of `..data`, and the directory itself may be a
 //! symbolic link that is swapped: both make everything be read again.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::mpsc as std_mpsc,
     thread,
+    time::{Duration, Instant},
 };
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode, CreateKind, ModifyKind},
+    event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode},
 };
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::{
     Batch, Refusal,
-    files::{Files, content, is_candidate, read_all},
+    files::{Content, Files, content, is_candidate, read_all},
 };
+
+/// What changes so soon after it was read was in the middle of a change: the kernel queues an event
+/// before the write returns, and the watcher's thread needs some 0.1 ms to bring it.
+const CLOSE: Duration = Duration::from_millis(2);
+
+/// So long events that follow each other closely are waited for.
+const MAX_FOLLOWED: Duration = Duration::from_millis(50);
 
 /// A directory that is followed until this is dropped.
 #[derive(Debug)]
@@ -66,14 +75,30 @@ enum Wake {
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
     Nothing,
-    Files(BTreeSet<PathBuf>),
+    /// The last that was seen of each file.
+    Files(BTreeMap<PathBuf, Seen>),
     Everything,
+}
+
+/// What was seen of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It is there as a whole.
+    Complete,
+    /// It is being written.
+    Open,
+    /// It is not there.
+    Absent,
 }
 
 struct Follower {
     directory: PathBuf,
     watcher: RecommendedWatcher,
     files: Files,
+    /// Files that are being written.
+    open: BTreeSet<PathBuf>,
+    /// What was read and is not taken yet.
+    read: BTreeMap<PathBuf, Content>,
     /// Refusals that are in the log already.
     reported: Vec<Refusal>,
     batches: mpsc::Sender<Batch>,
@@ -99,8 +124,15 @@ impl PolicyDir {
         let directory = fs::read_dir(directory)
             .and_then(|_| std::path::absolute(directory))
             .map_err(|source| WatchError::Read { path: directory.into(), source })?;
-        let (files, reported) = (Files::default(), Vec::new());
-        let mut follower = Follower { directory, watcher, files, reported, batches };
+        let mut follower = Follower {
+            directory,
+            watcher,
+            files: Files::default(),
+            open: BTreeSet::new(),
+            read: BTreeMap::new(),
+            reported: Vec::new(),
+            batches,
+        };
         follower.arm()?;
         follower.read_everything()?;
         thread::Builder::new()
@@ -133,7 +165,7 @@ impl Follower {
     }
 
     fn read_everything(&mut self) -> Result<(), WatchError> {
-        read_all(&self.directory, &mut self.files)
+        read_all(&self.directory, &mut self.files, &self.open)
             .map_err(|source| WatchError::Read { path: self.directory.clone(), source })
     }
 
@@ -142,19 +174,35 @@ impl Follower {
         info!(directory = %self.directory.display(), objects = first.changes.len(), "policy directory read");
         let mut sent = self.send(first);
         while sent.is_ok() {
-            let Some(task) = self.wait(woken) else { return };
-            self.perform(task);
+            let Ok(wake) = woken.recv() else { return };
+            if self.take(wake, woken).is_none() {
+                return;
+            }
             if let Some(batch) = self.files.batch() {
                 sent = self.send(batch);
             }
         }
     }
 
-    /// Blocks for an event and takes all that came with it.
-    fn wait(&self, woken: &std_mpsc::Receiver<Wake>) -> Option<Task> {
-        let mut task = Task::Nothing;
-        let mut wake = woken.recv().ok()?;
-        loop {
+    /// Takes an event and what follows closely. A file that changes while it is read is not taken.
+    /// None to stop.
+    fn take(&mut self, first: Wake, woken: &std_mpsc::Receiver<Wake>) -> Option<()> {
+        let (end, mut next) = (Instant::now() + MAX_FOLLOWED, Some(first));
+        while let Some(wake) = next {
+            let task = self.drain(wake, woken)?;
+            self.perform(task);
+            next = if Instant::now() < end { woken.recv_timeout(CLOSE).ok() } else { None };
+        }
+        for (path, content) in std::mem::take(&mut self.read) {
+            self.files.put(&path, content);
+        }
+        Some(())
+    }
+
+    /// All that is known already; none to stop.
+    fn drain(&self, first: Wake, woken: &std_mpsc::Receiver<Wake>) -> Option<Task> {
+        let (mut task, mut next) = (Task::Nothing, Some(first));
+        while let Some(wake) = next {
             match wake {
                 Wake::Stop => return None,
                 Wake::Event(Ok(event)) => task = task.and(classify(&self.directory, event)),
@@ -163,23 +211,23 @@ impl Follower {
                     task = Task::Everything;
                 }
             }
-            match woken.try_recv() {
-                Ok(next) => wake = next,
-                Err(_) => return Some(task),
-            }
+            next = woken.try_recv().ok();
         }
+        Some(task)
     }
 
     fn perform(&mut self, task: Task) {
         match task {
             Task::Nothing => {}
             Task::Files(paths) => {
-                for path in paths {
-                    let content = content(&path);
-                    self.files.put(&path, content);
+                for (path, seen) in paths {
+                    self.see(path, seen);
                 }
             }
             Task::Everything => {
+                self.read.clear();
+                // Those of another directory are complete, or tell when they are.
+                self.open.clear();
                 // What was read stays in force while the directory is away.
                 let path = self.directory.clone();
                 let _ = self.watcher.unwatch(&path);
@@ -187,6 +235,22 @@ impl Follower {
                     error!(error = &error as &dyn std::error::Error, "policies stay as they are");
                 }
             }
+        }
+    }
+
+    fn see(&mut self, path: PathBuf, seen: Seen) {
+        self.read.remove(&path);
+        self.open.remove(&path);
+        match seen {
+            Seen::Complete => match content(&path) {
+                Ok(None) => self.files.vanish(&path, Instant::now()),
+                content => drop(self.read.insert(path, content)),
+            },
+            Seen::Open => {
+                self.files.reappear(&path, Instant::now());
+                self.open.insert(path);
+            }
+            Seen::Absent => self.files.vanish(&path, Instant::now()),
         }
     }
 
@@ -218,31 +282,40 @@ fn classify(directory: &Path, event: Event) -> Task {
     if event.need_rescan() {
         return Task::Everything;
     }
-    let settled = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(_))
-        | EventKind::Remove(_) => true,
-        // A file that is opened for writing is complete when it is closed; a link is at once.
-        EventKind::Create(CreateKind::File | CreateKind::Any | CreateKind::Other) => {
-            event.paths.iter().any(|path| is_link(path))
-        }
-        EventKind::Create(CreateKind::Folder) => true,
-        _ => false,
-    };
-    if !settled {
-        return Task::Nothing;
+    let is_both = matches!(event.kind, EventKind::Modify(ModifyKind::Name(RenameMode::Both)));
+    let tasks = event.paths.into_iter().enumerate().map(|(at, path)| {
+        let seen = match event.kind {
+            // Its old name comes first.
+            EventKind::Modify(ModifyKind::Name(_)) if is_both && at == 0 => Seen::Absent,
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) => {
+                Seen::Absent
+            }
+            EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Create(CreateKind::Folder) => Seen::Complete,
+            // A file that is opened for writing is complete when it is closed; a link is at once.
+            EventKind::Create(_) if is_link(&path) => Seen::Complete,
+            EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) => {
+                Seen::Open
+            }
+            _ => return Task::Nothing,
+        };
+        of_path(directory, path, seen)
+    });
+    tasks.fold(Task::Nothing, Task::and)
+}
+
+fn of_path(directory: &Path, path: PathBuf, seen: Seen) -> Task {
+    let inside = path.parent() == Some(directory);
+    let is_swap =
+        path == directory || (inside && path.file_name().is_some_and(|it| it == "..data"));
+    match seen {
+        // Of a directory this only tells that something in it changes.
+        Seen::Open if is_swap => Task::Nothing,
+        _ if is_swap => Task::Everything,
+        _ if inside && is_candidate(&path) => Task::Files(BTreeMap::from([(path, seen)])),
+        _ => Task::Nothing,
     }
-    let of_path = |path: PathBuf| {
-        let inside = path.parent() == Some(directory);
-        if path == directory || (inside && path.file_name().is_some_and(|name| name == "..data")) {
-            Task::Everything
-        } else if inside && is_candidate(&path) {
-            Task::Files(BTreeSet::from([path]))
-        } else {
-            Task::Nothing
-        }
-    };
-    event.paths.into_iter().map(of_path).fold(Task::Nothing, Task::and)
 }
 
 fn is_link(path: &Path) -> bool {

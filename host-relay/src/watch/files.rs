@@ -10,6 +10,7 @@ use std::{
     fs,
     io::{self, Read as _},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use kubesmith::crd::{Object, ObjectRef};
@@ -18,6 +19,7 @@ use super::{
     Batch, Change, Position, Refusal, Scope,
     parse::{MAX_FILE_BYTES, Parsed, parse, whole},
 };
+use crate::settle::ABSENCE;
 
 /// Extensions of files that are read.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
@@ -29,6 +31,9 @@ pub struct Files {
     /// Objects in force and the file that each comes from.
     in_force: BTreeMap<ObjectRef, (PathBuf, Object)>,
     refusals: Vec<Refusal>,
+    /// Files that went a moment ago, and when: one that is written anew says what it said until it
+    /// is complete.
+    vanished: BTreeMap<PathBuf, (Instant, File)>,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +43,7 @@ struct File {
 }
 
 /// A file's bytes; none if there is no such file.
-type Content = io::Result<Option<Vec<u8>>>;
+pub(super) type Content = io::Result<Option<Vec<u8>>>;
 
 // === impl Files ===
 
@@ -46,9 +51,7 @@ impl Files {
     /// Takes the content of one file.
     pub fn put(&mut self, path: &Path, content: Content) {
         match content {
-            Ok(None) => {
-                self.files.remove(path);
-            }
+            Ok(None) => drop(self.files.remove(path)),
             Ok(Some(bytes)) if bytes.is_empty() && self.has_objects(path) => {
                 // An editor that truncates before it writes must not drop policies in between.
                 let message = "the file is empty, what it said stays in force; remove the file to \
@@ -65,9 +68,29 @@ impl Files {
         }
     }
 
-    /// Forgets all files but these.
-    pub fn retain(&mut self, paths: &BTreeSet<PathBuf>) {
-        self.files.retain(|path, _| paths.contains(path));
+    /// A file is no longer there.
+    pub fn vanish(&mut self, path: &Path, now: Instant) {
+        self.vanished.retain(|_, (at, _)| now.duration_since(*at) < ABSENCE);
+        if let Some(file) = self.files.remove(path) {
+            self.vanished.insert(path.into(), (now, file));
+        }
+    }
+
+    /// A file is being written: until that is done it says what it said, even if it was away.
+    pub fn reappear(&mut self, path: &Path, now: Instant) {
+        let last = self.vanished.remove(path);
+        if let Some((_, file)) = last.filter(|(at, _)| now.duration_since(*at) < ABSENCE) {
+            self.files.entry(path.into()).or_insert(file);
+        }
+    }
+
+    /// All files but these have vanished.
+    pub fn retain(&mut self, paths: &BTreeSet<PathBuf>, now: Instant) {
+        let gone: Vec<_> =
+            self.files.keys().filter(|path| !paths.contains(*path)).cloned().collect();
+        for path in gone {
+            self.vanish(&path, now);
+        }
     }
 
     /// What changed since the last batch; none if nothing did.
@@ -149,11 +172,15 @@ fn duplicate(path: &Path, owner: &Path, object: &ObjectRef) -> Refusal {
     }
 }
 
-/// Reads every file of a directory.
+/// Reads every file of a directory, but those that are being written.
 ///
 /// # Errors
 /// If the directory cannot be listed.
-pub fn read_all(directory: &Path, files: &mut Files) -> io::Result<()> {
+pub fn read_all(
+    directory: &Path,
+    files: &mut Files,
+    written: &BTreeSet<PathBuf>,
+) -> io::Result<()> {
     let mut paths = BTreeSet::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -161,9 +188,9 @@ pub fn read_all(directory: &Path, files: &mut Files) -> io::Result<()> {
             paths.insert(path);
         }
     }
-    files.retain(&paths);
-    for path in paths {
-        files.put(&path, content(&path));
+    files.retain(&paths, Instant::now());
+    for path in paths.difference(written) {
+        files.put(path, content(path));
     }
     Ok(())
 }
@@ -232,6 +259,30 @@ mod tests {
         put(&mut files, "a.yaml", pod("p", "1"));
         let batch = remove(&mut files, "a.yaml").unwrap();
         assert!(matches!(&batch.changes[..], [Change::Gone(object)] if object.name == "p"));
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_says_what_it_said_until_it_is_complete() {
+        let mut files = Files::default();
+        let (path, start) = (Path::new("a.yaml"), Instant::now());
+        put(&mut files, "a.yaml", pod("p", "1"));
+        files.vanish(path, start);
+        files.reappear(path, start + ABSENCE / 2);
+        assert_eq!(files.batch(), None);
+        // One that is empty for a moment says so, too.
+        assert_eq!(put(&mut files, "a.yaml", Vec::new()).unwrap().changes, []);
+        assert_eq!(label(&put(&mut files, "a.yaml", pod("p", "2")).unwrap()), Some("2".into()));
+    }
+
+    #[test]
+    fn a_file_that_comes_long_after_it_went_is_another_one() {
+        let mut files = Files::default();
+        let (path, start) = (Path::new("a.yaml"), Instant::now());
+        put(&mut files, "a.yaml", pod("p", "1"));
+        files.vanish(path, start);
+        assert_eq!(files.batch().unwrap().changes.len(), 1);
+        files.reappear(path, start + ABSENCE);
+        assert_eq!(files.batch(), None);
     }
 
     #[test]

@@ -13,5 +13,6 @@ mod objects;
 mod policies;
 mod recording_guest;
 mod rig;
+mod saves;
 mod strangers;
 mod transport;

@@ -59,6 +59,22 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "KADAPTER_EVENTS")]
     pub events: Option<PathBuf>,
 
+    /// What holds where policies say nothing.
+    #[command(flatten)]
+    pub defaults: DefaultArgs,
+
+    /// What is logged, to standard error: a level, or directives as `host_relay=debug`.
+    #[arg(long, value_name = "FILTER", env = "KADAPTER_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How it is logged.
+    #[arg(long, value_name = "FORMAT", env = "KADAPTER_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// What holds where neither policy nor namespace says otherwise.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DefaultArgs {
     /// Posture of file and process whitelists: allow, audit or block.
     #[arg(long, value_name = "POSTURE", env = "KADAPTER_DEFAULT_FILE_POSTURE")]
     #[arg(default_value = "audit", value_parser = posture)]
@@ -78,23 +94,24 @@ pub struct Args {
     /// base, contained or sealed.
     #[arg(long, value_name = "LEVEL", env = "KADAPTER_DEFAULT_LEVEL", default_value_t)]
     pub default_level: Level,
-
-    /// What is logged, to standard error: a level, or directives as `host_relay=debug`.
-    #[arg(long, value_name = "FILTER", env = "KADAPTER_LOG", default_value = "info")]
-    pub log: String,
-
-    /// How it is logged.
-    #[arg(long, value_name = "FORMAT", env = "KADAPTER_LOG_FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
 }
 
 /// What to do instead of running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check a policy directory without any guest; exit 1 if something is refused.
+    /// Check a policy directory without any guest, as a relay with these defaults would read it; exit 1
+    /// if something is refused, 2 if it cannot be read.
     Check {
         /// The directory.
         dir: PathBuf,
+
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+
+        /// As of the relay.
+        #[command(flatten)]
+        defaults: DefaultArgs,
     },
     /// Make a key for this relay, and print its pin: `kadapter.relay_key=PIN` on the command line
     /// of a guest's kernel lets the relay in.
@@ -144,15 +161,10 @@ impl Args {
             insecure_no_tls: _,
             api,
             events,
-            default_file_posture: file,
-            default_network_posture: network,
-            default_capabilities_posture: capability,
-            default_level: level,
+            defaults,
             log: _,
             log_format: _,
         } = self;
-        // As upstream: programs follow files, host names follow sockets.
-        let postures = Postures { process: file, file, network, dns: network, capability };
         Ok(Config {
             policy_dir: policy_dir.ok_or(MissingPolicyDir)?,
             sandboxes: sandbox,
@@ -162,8 +174,22 @@ impl Args {
                 b"-" => EventsTo::Stdout,
                 _ => EventsTo::File(path),
             }),
-            defaults: Defaults { postures, level },
+            defaults: defaults.into(),
         })
+    }
+}
+
+impl From<DefaultArgs> for Defaults {
+    fn from(args: DefaultArgs) -> Self {
+        let DefaultArgs {
+            default_file_posture: file,
+            default_network_posture: network,
+            default_capabilities_posture: capability,
+            default_level: level,
+        } = args;
+        // As upstream: programs follow files, host names follow sockets.
+        let postures = Postures { process: file, file, network, dns: network, capability };
+        Self { postures, level }
     }
 }
 
@@ -237,7 +263,10 @@ mod tests {
     fn addresses_and_levels_are_checked() {
         let with = |option, value| parsed(&["--policy-dir", "d", "--key", "k", option, value]);
         assert_eq!(with("--sandbox", "vsock://3").unwrap().sandbox.len(), 1);
-        assert_eq!(with("--default-level", "sealed").unwrap().default_level, Level::Sealed);
+        assert_eq!(
+            with("--default-level", "sealed").unwrap().defaults.default_level,
+            Level::Sealed
+        );
         for (option, value) in [
             ("--sandbox", "3"),
             ("--api", "/run/x"),

@@ -160,6 +160,17 @@ impl Index {
         })
     }
 
+    /// Every pod.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.values()
+    }
+
+    /// A namespace, if it is known.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.get(name)
+    }
+
     /// What is refused now.
     #[must_use]
     pub fn refusals(&self) -> &[Refusal] {

@@ -19,7 +19,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     match args.command {
         Some(Command::Completions { shell }) => io::stdout().write_all(&completions(shell))?,
-        Some(Command::Check { dir }) => return Ok(check::run(&dir)?),
+        Some(Command::Check { dir, json, defaults }) => {
+            let options = check::Options { directory: dir, defaults: defaults.into(), json };
+            return Ok(checked(&options));
+        }
         Some(Command::Keygen { file }) => writeln!(io::stdout(), "{}", key::generate(&file)?)?,
         Some(Command::Pin { file }) => writeln!(io::stdout(), "{}", key::pin(&file)?)?,
         None => serve(args)?,
@@ -36,4 +39,13 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     };
     Ok(relay::run(args.config()?, stopped).await?)
+}
+
+/// A directory that cannot be checked is not one with errors.
+fn checked(options: &check::Options) -> ExitCode {
+    check::run(options).unwrap_or_else(|error| {
+        // Without standard error there is nobody to tell.
+        let _ = writeln!(io::stderr(), "Error: {:?}", anyhow::Error::from(error));
+        ExitCode::from(2)
+    })
 }

@@ -4,18 +4,18 @@
 //! The inputs of one container flow in, its rule set with provenance and findings flows out, or the
 //! reason why there is none. It decides nothing itself: each stage is `kubesmith`'s.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use kubesmith::{
     Code, EffectivePolicy, Finding, PolicyRef,
     compile::{CompileError, Compiled, compile, postures},
-    crd::KubeArmorPolicy,
+    crd::{KubeArmorPolicy, Namespace, Pod},
     harden::{self, InvalidLevel, Level, harden, level_of},
     resolve::{ResolveError, advise, policy_ref, resolve},
     select::{Enrolment, enrolment},
     verify::{Verdict, Verified, verify},
 };
-use policy_model::{Postures, RuleId, eval::UnsupportedRule};
+use policy_model::{Postures, RuleId, Target, eval::UnsupportedRule};
 
 use crate::index::Inputs;
 
@@ -91,13 +91,24 @@ pub fn run(inputs: &Inputs<'_>, defaults: &Defaults) -> Result<Plan, PipelineErr
 ///
 /// # Errors
 /// Its problems.
-pub fn check(policy: &KubeArmorPolicy, defaults: &Defaults) -> Result<Vec<Finding>, PipelineError> {
-    let effective = resolve(policy)?;
-    let level = level_of(policy, None, defaults.level)
+pub fn judge(policy: &KubeArmorPolicy, defaults: &Defaults) -> Result<(), PipelineError> {
+    resolve(policy)?;
+    level_of(policy, None, defaults.level)
         .map_err(|source| PipelineError::Level { policy: policy_ref(policy), source })?;
-    let mut findings = advise(policy, &effective);
-    findings.extend(harden::advise(&effective, level));
-    Ok(findings)
+    Ok(())
+}
+
+/// What a policy would become in a container of its own.
+///
+/// # Errors
+/// As of [`run`].
+pub fn check(
+    policy: &KubeArmorPolicy,
+    namespace: Option<&Namespace>,
+    defaults: &Defaults,
+) -> Result<Plan, PipelineError> {
+    let (target, pod) = (Target::default(), Pod::default());
+    run(&Inputs { target: &target, pod: &pod, namespace, policies: vec![policy] }, defaults)
 }
 
 /// Ways around the rules as written, each with whether the added rules close it.
@@ -106,38 +117,50 @@ fn bypasses(
     hardened: &[EffectivePolicy],
     postures: Postures,
 ) -> Result<Vec<Finding>, UnsupportedRule> {
-    let open: BTreeSet<RuleId> = verify(hardened, postures)?
-        .into_iter()
-        .filter(|found| !matches!(found.verdict, Verdict::Holds { .. }))
-        .map(|found| found.rule)
-        .collect();
-    let finding = |found: Verified| {
-        let Verdict::Bypassed { counter_example } = &found.verdict else { return None };
-        let (code, message) = if open.contains(&found.rule) {
-            (
-                Code::Bypass,
-                "the program still runs under another name; use a higher level of hardening, and \
-                 block what other rules permit",
-            )
-        } else {
-            (
-                Code::BypassClosed,
-                "by name alone the program would still run; what the level adds denies it, unless \
-                 the guest finds a file of many names and reports a residue",
-            )
+    let closed: BTreeMap<RuleId, Verdict> =
+        verify(hardened, postures)?.into_iter().map(|found| (found.rule, found.verdict)).collect();
+    let mut findings = Vec::new();
+    let mut unsearched = None;
+    for found in verify(written, postures)? {
+        let counter_example = match &found.verdict {
+            Verdict::Holds { .. } => continue,
+            Verdict::Unsearched => None,
+            Verdict::Bypassed { counter_example } => Some(counter_example.clone()),
         };
-        Some(Finding {
-            code,
-            counter_example: Some(counter_example.clone()),
-            policy: Some(found.policy),
-            field: found.field,
-            message: message.into(),
-        })
+        // Hardening adds rules, which use up the search earlier: then nothing is known either.
+        match (counter_example, closed.get(&found.rule)) {
+            (None, _) | (_, None | Some(Verdict::Unsearched)) => {
+                unsearched.get_or_insert(found);
+            }
+            (Some(counter_example), Some(verdict)) => {
+                findings.push(bypass(found, counter_example, verdict));
+            }
+        }
+    }
+    findings.extend(unsearched.map(unsearched_finding));
+    Ok(findings)
+}
+
+fn bypass(found: Verified, counter_example: String, hardened: &Verdict) -> Finding {
+    let (code, message) = match hardened {
+        Verdict::Holds { .. } => (
+            Code::BypassClosed,
+            "by name alone the program would still run; what the level adds denies it, unless \
+             the guest finds a file of many names and reports a residue",
+        ),
+        Verdict::Bypassed { .. } | Verdict::Unsearched => (
+            Code::Bypass,
+            "the program still runs under another name; use a higher level of hardening, and \
+             block what other rules permit",
+        ),
     };
-    let written = verify(written, postures)?;
-    let unsearched = written.iter().find(|found| found.verdict == Verdict::Unsearched);
-    let unsearched = unsearched.cloned().map(unsearched_finding);
-    Ok(written.into_iter().filter_map(finding).chain(unsearched).collect())
+    Finding {
+        code,
+        counter_example: Some(counter_example),
+        policy: Some(found.policy),
+        field: found.field,
+        message: message.into(),
+    }
 }
 
 /// Of the first one; those after it are in the same case.
@@ -147,8 +170,9 @@ fn unsearched_finding(found: Verified) -> Finding {
         counter_example: None,
         policy: Some(found.policy),
         field: found.field,
-        message: "from here on nobody looked for other names under which programs run: too many \
-                  rules speak about the same ones; merge rules on one directory"
+        message: "from here on other names under which programs run were not looked for, so \
+                  nothing is known of ways around: too many rules speak about the same ones; merge \
+                  rules on one directory"
             .into(),
     }
 }
@@ -165,8 +189,7 @@ fn audited(inputs: &Inputs<'_>) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use kubesmith::crd::{self, Object, Pod};
-    use policy_model::Target;
+    use kubesmith::crd::{self, Object};
     use serde_json::{Value, json};
 
     use super::*;
@@ -201,6 +224,21 @@ mod tests {
             let found: Vec<_> = plan.findings.iter().map(|found| found.code).collect();
             assert_eq!(found, codes, "{level}");
         }
+    }
+
+    #[test]
+    fn what_was_not_searched_is_told_so_and_not_as_a_bypass() {
+        // Each program is spoken of by every directory rule: the search ends part of the way, and
+        // earlier with the rules that hardening adds.
+        let paths: Vec<_> = (0..600).map(|at| json!({"path": format!("/usr/bin/p{at}")})).collect();
+        let directory = |at| json!({"dir": "/usr/", "recursive": true, "fromSource": [{"path": format!("/s{at}")}]});
+        let directories: Vec<_> = (0..200).map(directory).collect();
+        let spec = json!({"process": {"matchPaths": paths, "matchDirectories": directories}});
+        let plan = planned(&policy(spec), Level::Base).unwrap();
+        let count = |code| plan.findings.iter().filter(|found| found.code == code).count();
+        assert_eq!(count(Code::Unsearched), 1);
+        assert_eq!(count(Code::Bypass), 0);
+        assert!(count(Code::BypassClosed) > 0);
     }
 
     #[test]

@@ -170,7 +170,7 @@ impl Reconciler {
         match change {
             Change::Put { object, origin } => {
                 let problem = match object {
-                    Object::Policy(policy) => pipeline::check(policy, &self.defaults).err(),
+                    Object::Policy(policy) => pipeline::judge(policy, &self.defaults).err(),
                     Object::Pod(_) | Object::Namespace(_) => None,
                 };
                 match problem {

@@ -18,7 +18,7 @@ use kubesmith::{
 };
 
 pub use directory::{PolicyDir, WatchError};
-pub use files::{Files, read_all};
+pub use files::{Files, ignored, read_all};
 
 /// What changed at once, and everything that is refused now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,14 @@ use crate::effective::PolicyRef;
 /// Kind of a finding; number and text are stable, for filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
+    /// A path that is a symbolic link, or leads through one: no file is known by it.
+    SymlinkPath,
+    /// A directory given as a file, a file given as a directory, or what is never executed as a program.
+    WrongKind,
+    /// A path that no file can have, such as a pattern.
+    Unmatchable,
+    /// A selector that no pod or container can match.
+    DeadRule,
     /// The blocked program runs under another name.
     Bypass,
     /// It would, but the level of hardening closes that way.
@@ -50,10 +58,14 @@ pub struct Finding {
 // === impl Code ===
 
 impl Code {
-    /// Its stable number; below 111 are those on names that a file system does not have.
+    /// Its stable number; below 111 are those on names that match nothing.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
+            Self::SymlinkPath => "KS102",
+            Self::WrongKind => "KS107",
+            Self::Unmatchable => "KS108",
+            Self::DeadRule => "KS109",
             Self::Bypass => "KS111",
             Self::BypassClosed => "KS112",
             Self::Unsearched => "KS113",
@@ -78,6 +90,10 @@ impl Code {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::SymlinkPath => "symlink-path",
+            Self::WrongKind => "wrong-kind",
+            Self::Unmatchable => "unmatchable",
+            Self::DeadRule => "dead-rule",
             Self::Bypass => "bypass",
             Self::BypassClosed => "bypass-closed",
             Self::Unsearched => "unsearched",

@@ -6,6 +6,7 @@
 //! container's file system, so a path that is a symbolic link there stays one. Kinds of rules that
 //! are not built yet are problems, never silently left out.
 
+mod names;
 mod path;
 mod rules;
 mod unbuilt;
@@ -102,6 +103,7 @@ pub fn advise(policy: &KubeArmorPolicy, effective: &EffectivePolicy) -> Vec<Find
             findings.push(finding(Code::BlankInArgument, &field, &message));
         }
     }
+    findings.extend(names::advise(policy, effective));
     findings
 }
 

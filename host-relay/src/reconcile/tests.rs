@@ -102,13 +102,13 @@ async fn a_policy_that_goes_and_comes_back_is_never_absent_for_a_container() {
 async fn a_container_that_comes_within_a_change_waits_for_its_end() {
     let mut rig = Rig::start();
     rig.change(vec![pod(), policy(1)]).await;
-    tokio::time::sleep(settle::ABSENCE).await;
+    tokio::time::sleep(2 * settle::ABSENCE).await;
     rig.change(vec![gone()]).await;
     tokio::time::sleep(settle::PAUSE).await;
     rig.report().await;
     assert_eq!(rig.rules_after(settle::ABSENCE / 2).await, None);
     rig.change(vec![policy(2)]).await;
-    assert_eq!(rig.rules_after(settle::ABSENCE).await, Some(2));
+    assert_eq!(rig.rules_after(2 * settle::ABSENCE).await, Some(2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::settle::ABSENCE;
 
-/// Extensions of files that are read.
+/// Extensions of files that are read, in any case.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// The state of the directory.
@@ -34,6 +34,8 @@ pub struct Files {
     /// Files that went a moment ago, and when: one that is written anew says what it said until it
     /// is complete.
     vanished: BTreeMap<PathBuf, (Instant, File)>,
+    /// Directories with files in them, which are not read.
+    directories: BTreeSet<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +99,7 @@ impl Files {
     pub fn batch(&mut self) -> Option<Batch> {
         let (next, mut refusals) = self.claims();
         refusals.extend(self.files.values().flat_map(|file| file.refusals.iter().cloned()));
+        refusals.extend(self.directories.iter().map(|path| unread(path)));
         let gone = self.in_force.keys().filter(|object| !next.contains_key(object));
         let mut changes: Vec<_> = gone.cloned().map(Change::Gone).collect();
         for (object, claim) in &next {
@@ -172,6 +175,36 @@ fn duplicate(path: &Path, owner: &Path, object: &ObjectRef) -> Refusal {
     }
 }
 
+fn unread(path: &Path) -> Refusal {
+    Refusal {
+        origin: path.display().to_string(),
+        position: Position::default(),
+        object: None,
+        message:
+            "a directory, and what is in it is not read: move its files one level up, or give \
+                  this directory"
+                .into(),
+        scope: Scope::Nothing,
+    }
+}
+
+/// Names in a directory that are not read and are not hidden.
+///
+/// # Errors
+/// If the directory cannot be listed.
+pub fn ignored(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && !is_candidate(&path) && !path.is_dir() {
+            names.push(path);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
 /// Reads every file of a directory, but those that are being written.
 ///
 /// # Errors
@@ -181,13 +214,16 @@ pub fn read_all(
     files: &mut Files,
     written: &BTreeSet<PathBuf>,
 ) -> io::Result<()> {
-    let mut paths = BTreeSet::new();
+    let (mut paths, mut directories) = (BTreeSet::new(), BTreeSet::new());
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if is_candidate(&path) {
             paths.insert(path);
+        } else if is_unread_directory(&path) {
+            directories.insert(path);
         }
     }
+    files.directories = directories;
     files.retain(&paths, Instant::now());
     for path in paths.difference(written) {
         files.put(path, content(path));
@@ -199,7 +235,17 @@ pub fn read_all(
 pub(super) fn is_candidate(path: &Path) -> bool {
     let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str());
-    !hidden && extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
+    let is_read = |extension: &str| EXTENSIONS.iter().any(|it| it.eq_ignore_ascii_case(extension));
+    !hidden && extension.is_some_and(is_read)
+}
+
+/// Whether it is a directory with something in it that would be read if it lay one level higher.
+fn is_unread_directory(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    let entries = || fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    !hidden
+        && path.is_dir()
+        && entries().any(|entry| is_candidate(&entry.path()) || is_unread_directory(&entry.path()))
 }
 
 /// Reads one file, and no more of it than is needed to see that it is too long.

@@ -29,6 +29,16 @@ pub struct PodSpec {
     pub ephemeral_containers: Vec<ContainerName>,
 }
 
+// === impl PodSpec ===
+
+impl PodSpec {
+    /// Names of all containers, of whatever kind.
+    pub fn container_names(&self) -> impl Iterator<Item = &str> {
+        let kinds = [&self.init_containers, &self.containers, &self.ephemeral_containers];
+        kinds.into_iter().flatten().map(|container| container.name.as_str())
+    }
+}
+
 /// A container by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ContainerName {

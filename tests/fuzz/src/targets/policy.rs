@@ -129,7 +129,7 @@ struct World {
 impl World {
     fn check(&self) {
         for policy in &self.policies {
-            let _ = pipeline::check(policy, &Defaults::default());
+            let _ = pipeline::check(policy, None, &Defaults::default());
         }
         for pod in &self.pods {
             for container in &pod.spec.containers {

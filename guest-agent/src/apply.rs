@@ -142,16 +142,18 @@ pub struct Place<'a> {
     pub root: &'a Root,
 }
 
-/// Puts the set in an envelope into force; tells how long that took.
+/// Puts the set in an envelope into force; tells how long that took. The envelope is gone before
+/// anything is waited for.
 ///
 /// # Errors
 /// The first step that failed.
 pub async fn apply(
     registry: &Registry,
-    envelope: &[u8],
+    envelope: impl AsRef<[u8]>,
 ) -> Result<(Applied, Duration), ApplyError> {
     let received = Instant::now();
-    let accepted = accept(envelope)?;
+    let accepted = accept(envelope.as_ref())?;
+    drop(envelope);
     let applied = registry.apply(accepted).await?;
     Ok((applied, received.elapsed()))
 }
@@ -161,6 +163,7 @@ pub async fn apply(
 /// # Errors
 /// The first reason why it cannot.
 pub fn accept(envelope: &[u8]) -> Result<Accepted, ApplyError> {
+    wire::check_envelope(envelope)?;
     let envelope = pb::Envelope::decode(envelope)?;
     let digest = Digest::of(&envelope.payload);
     let rules = wire::decode(&envelope.payload)?;
@@ -324,9 +327,26 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_rule_set_are_refused() {
-        assert!(matches!(accept(b"\xff\xff"), Err(ApplyError::Envelope(_))));
+        assert!(matches!(accept(b"\xff\xff"), Err(ApplyError::RuleSet(_))));
+        let unsigned = pb::Signature { key_id: "\u{fffd}".into(), signature: Vec::new() };
+        let mut bytes = envelope(&rules(path("/a"), Category::File));
+        bytes.extend(
+            pb::Envelope { payload: Vec::new(), signatures: vec![unsigned] }.encode_to_vec(),
+        );
+        *bytes.last_mut().unwrap() = 0xff;
+        assert!(matches!(accept(&bytes), Err(ApplyError::Envelope(_))));
         let garbage = pb::Envelope { payload: vec![0xff; 9], signatures: Vec::new() };
         assert!(matches!(accept(&garbage.encode_to_vec()), Err(ApplyError::RuleSet(_))));
+    }
+
+    #[test]
+    fn signatures_are_counted_before_they_are_decoded() {
+        let signatures = vec![pb::Signature::default(); 1000];
+        let mut bytes = pb::Envelope { payload: Vec::new(), signatures }.encode_to_vec();
+        // What cannot be decoded comes last: a decoder would have made all of them by then.
+        bytes.push(0xff);
+        let error = accept(&bytes).unwrap_err().to_string();
+        assert!(error.contains("`signatures` has 1000"), "{error}");
     }
 
     #[test]

@@ -52,6 +52,13 @@ const LEAST: Duration = Duration::from_secs(1);
 /// Searches of one container that have not come back. More than one at a time means that one hangs.
 const MAX_SEARCHES: usize = 4;
 
+/// Places that one search tells it has not looked at; a residue names four of them.
+const MAX_UNSEARCHED: usize = 64;
+
+/// Reports of one search, less those of files that are held: names that a set of 100,000 rules looks
+/// for are told first, files of equal content that cannot be held as long as there is room.
+const MAX_REPORTS: usize = 150_000;
+
 /// An inode to hold.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -122,6 +129,8 @@ enum Report {
 /// waits for all of them.
 struct Reports {
     made: Arc<Mutex<Vec<Report>>>,
+    /// Places that were told, or left out.
+    unsearched: AtomicUsize,
     /// Dropped with the search.
     end: oneshot::Sender<()>,
 }
@@ -138,12 +147,27 @@ impl Reports {
     fn channel() -> (Self, Received) {
         let made = Arc::default();
         let (sender, receiver) = oneshot::channel();
-        (Self { made: Arc::clone(&made), end: sender }, Received { made, end: receiver })
+        let unsearched = AtomicUsize::new(0);
+        (
+            Self { made: Arc::clone(&made), unsearched, end: sender },
+            Received { made, end: receiver },
+        )
     }
 
-    /// Somebody who no longer waits needs no report.
+    /// Somebody who no longer waits needs no report. Files that a container makes must not become as
+    /// many reports: what is told in vain is left out, what is held never is.
     fn send(&self, report: Report) {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_too_many = match &report {
+            Report::Found(..) => false,
+            Report::Short(_) => made.len() >= MAX_REPORTS,
+            Report::Unsearched(_) => {
+                self.unsearched.fetch_add(1, Ordering::Relaxed) >= MAX_UNSEARCHED
+            }
+        };
+        if !is_too_many {
+            made.push(report);
+        }
     }
 
     fn is_closed(&self) -> bool {

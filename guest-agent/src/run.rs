@@ -30,7 +30,7 @@ use crate::{
     posture::{Change, Loss, Standing, Unfit, kernel, self_test},
     reason,
     registry::{self, Inbox},
-    server::{self, GuestService, ListenError, Listener, Questions},
+    server::{self, GuestService, ListenError, Listener},
     trust::{self, Trust, TrustConfig, TrustError},
 };
 
@@ -111,8 +111,8 @@ async fn serve(args: RunArgs) -> anyhow::Result<()> {
     let gate = Gate { registry: registry.clone(), posture: posture.clone(), deadline, fail_open };
     tokio::spawn(gate.clone().watch_recovered().instrument(tracing::info_span!("takeover")));
     tokio::spawn(notify::follow(posture.clone()).instrument(tracing::info_span!("notify")));
-    let questions = Questions::default();
-    let service = GuestService { registry, posture, events, questions, shutdown };
+    let (questions, envelopes) = Default::default();
+    let service = GuestService { registry, posture, events, questions, envelopes, shutdown };
     let serve = serve_relays(service, door, stop.clone());
     tokio::select! {
         result = stop.clone().unless(gate.serve(socket)) => result.context("the gate")?,

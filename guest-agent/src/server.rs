@@ -7,6 +7,7 @@
 //! [`files`](crate::files), and their errors into gRPC's codes.
 
 mod admission;
+mod envelope;
 mod incoming;
 mod index;
 mod messages;
@@ -24,13 +25,9 @@ use kadapter_proto::guest::v1::{
     WatchEventsRequest,
     guest_server::{Guest, GuestServer},
 };
-use policy_model::{
-    eval::SUPPORTED,
-    limits::{MAX_MESSAGE_BYTES, MAX_RULE_SET_BYTES},
-    wire,
-};
+use policy_model::{eval::SUPPORTED, limits::MAX_MESSAGE_BYTES, wire};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming,
     service::interceptor::InterceptedService,
@@ -39,15 +36,13 @@ use tonic::{
 
 use session::OneSession;
 
+pub use envelope::{Envelopes, append_chunk};
 pub use incoming::{ListenError, Listener};
 pub use index::{Question, Questions};
 
 use crate::{
     apply, events::Events, files::Query, posture::Posture, registry::Registry, trust::Trust,
 };
-
-/// Bytes of an encoded envelope: the largest rule set, and room for a few signatures.
-const MAX_ENVELOPE_BYTES: usize = MAX_RULE_SET_BYTES + 64 * 1024;
 
 /// A relay that is killed, or a guest that is resumed elsewhere, leaves a session that is silent
 /// for ever: it is asked after ten seconds of silence, and has twice that to answer, as on a host
@@ -59,8 +54,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// sent and installed in a few seconds on a guest without KVM.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Calls at once on a connection: a relay sends one per container and a few streams.
-const MAX_CALLS: u32 = 256;
+/// Calls at once on a connection: a relay has a few streams and sends to each container of a pod, of
+/// which there are tens at most; those beyond wait at the relay.
+const MAX_CALLS: u32 = 64;
 
 /// Bytes of a call's names and values, which are some hundred; HTTP/2 libraries take 16 KiB or more
 /// of them from anybody.
@@ -80,6 +76,8 @@ pub struct GuestService {
     pub events: Events,
     /// What relays ask about files.
     pub questions: Questions,
+    /// Rule sets that arrive.
+    pub envelopes: Envelopes,
     /// True when the agent ends: streams end too then.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -105,6 +103,8 @@ fn router(service: GuestService) -> Router {
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(envelope::STREAM_WINDOW)
+        .initial_connection_window_size(envelope::CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_CALLS)
         .timeout(CALL_TIMEOUT)
         .add_service(health)
@@ -164,8 +164,8 @@ impl Guest for GuestService {
 
     async fn apply(&self, request: Request<Streaming<Chunk>>) -> Result<Response<Applied>, Status> {
         self.check_posture()?;
-        let envelope = collect(request.into_inner()).await?;
-        let applied = apply::apply(&self.registry, &envelope).await;
+        let envelope = self.envelopes.collect(request.into_inner()).await?;
+        let applied = apply::apply(&self.registry, envelope).await;
         let (applied, took) = applied.map_err(|error| status::of_apply(&error))?;
         Ok(Response::new(messages::applied(applied, took)))
     }
@@ -266,28 +266,6 @@ impl GuestService {
         });
         Response::new(ReceiverStream::new(stream))
     }
-}
-
-/// The chunks of an envelope, never more than one can have.
-async fn collect(mut chunks: Streaming<Chunk>) -> Result<Vec<u8>, Status> {
-    let mut envelope = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        append_chunk(&mut envelope, chunk?)?;
-    }
-    Ok(envelope)
-}
-
-/// Adds the next chunk of an envelope.
-///
-/// # Errors
-/// If it would be longer than an envelope can be.
-pub fn append_chunk(envelope: &mut Vec<u8>, chunk: Chunk) -> Result<(), Status> {
-    if envelope.len() + chunk.data.len() > MAX_ENVELOPE_BYTES {
-        let most = MAX_ENVELOPE_BYTES;
-        return Err(Status::invalid_argument(format!("the envelope has more than {most} bytes")));
-    }
-    envelope.extend(chunk.data);
-    Ok(())
 }
 
 fn features() -> Vec<String> {

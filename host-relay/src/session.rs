@@ -11,6 +11,7 @@ mod connection;
 mod guest_events;
 mod memory;
 mod posture;
+mod texts;
 mod turns;
 
 use std::{collections::BTreeSet, time::Duration};
@@ -129,8 +130,10 @@ impl Session {
         };
         let mut client = GuestClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let guest = handshake(&mut client).await?;
-        memory.recognize(&guest.boot_id, key)?;
+        memory.recognize(texts::shown(&guest.boot_id), key)?;
         let HandshakeReply { version, features, boot_id, kernel_release } = guest;
+        let [version, boot_id, kernel_release] =
+            [version, boot_id, kernel_release].map(|text| texts::shown(&text).to_owned());
         let key = key.map(tracing::field::display);
         info!(version, boot_id, kernel = kernel_release, key, "connected");
         self.view.send_modify(|view| {

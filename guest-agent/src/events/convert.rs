@@ -7,7 +7,10 @@
 use std::time::Duration;
 
 use guest_bpf::abi;
-use policy_model::{Category, Event, Generation, Primitive, Reason, RuleId, Verdict};
+use policy_model::{
+    Category, Event, Generation, Primitive, Reason, RuleId, Verdict,
+    limits::{MAX_EVENT_ARGS, MAX_EVENT_RULES, MAX_EVENT_TEXT_BYTES},
+};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::registry::View;
@@ -155,6 +158,15 @@ fn category(value: u8) -> Option<Category> {
         _ => None,
     }
 }
+
+/// A relay takes no longer ones: each byte may become the three of U+FFFD, and a script's path may have
+/// its directory before it.
+const _: () = {
+    let paths = abi::PATH_BYTES + 4 * abi::EXE_BYTES;
+    let texts = paths + abi::ARGV_BYTES + abi::TTY_BYTES + abi::COMM_BYTES;
+    assert!(3 * texts + 1024 <= MAX_EVENT_TEXT_BYTES);
+    assert!(abi::ARGV_BYTES <= MAX_EVENT_ARGS && abi::MAX_RULES <= MAX_EVENT_RULES);
+};
 
 /// Up to the NUL; the kernel leaves bytes behind it.
 fn text(bytes: &[u8]) -> String {

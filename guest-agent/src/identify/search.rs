@@ -187,18 +187,19 @@ impl<'a> Search<'a> {
             let opened = handle(&site.root, point.as_bytes(), Reach::Container);
             match opened {
                 Ok((root, facts)) if facts.kind == FileType::Directory => {
+                    let reports = self.reports;
+                    let sizes: BTreeSet<u64> = self.by_size.keys().copied().collect();
                     let walk = Walk {
                         mount: &root,
                         keeps_time: KEEP_TIME.contains(&mount.fs_type.as_str()),
-                        goes_on: &|| !self.reports.is_closed(),
+                        goes_on: &|| !reports.is_closed(),
+                        is_wanted: &|size| sizes.contains(&size),
                     };
-                    let is_wanted = |size| self.by_size.contains_key(&size);
-                    let (paths, errors) = trees.find(point, &walk, is_wanted);
+                    let errors = trees.find(point, &walk, |path| {
+                        self.compare(handle(&root, path, Reach::Mount), hashes);
+                    });
                     for error in errors {
                         self.unsearched(format!("`{point}`: {error}"));
-                    }
-                    for path in paths {
-                        self.compare(handle(&root, &path, Reach::Mount), hashes);
                     }
                 }
                 opened => self.compare(opened, hashes),

@@ -193,3 +193,17 @@ async fn a_search_for_a_container_at_the_gate_has_what_is_left_and_a_second_in_a
         assert_eq!(left(site.clone().until(until)), Duration::from_secs(expected), "{until:?}");
     }
 }
+
+#[test]
+fn reports_of_files_that_a_container_makes_have_a_bound() {
+    let (reports, received) = Reports::channel();
+    for number in 0..MAX_REPORTS + 10 {
+        reports.send(Report::Unsearched(number.to_string()));
+        let (identity, reason) = (path("/a"), ResidueReason::ManyNames);
+        reports.send(Report::Short(Shortfall { identity, reason, detail: String::new() }));
+    }
+    let made = received.made.lock().unwrap();
+    assert_eq!(made.len(), MAX_REPORTS);
+    let unsearched = made.iter().filter(|report| matches!(report, Report::Unsearched(_)));
+    assert_eq!(unsearched.count(), MAX_UNSEARCHED);
+}

@@ -20,6 +20,8 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
+use tokio_stream::StreamExt as _;
+
 use super::*;
 use crate::{
     events,
@@ -54,8 +56,14 @@ async fn rig_on(registry: Registry, kernel: KernelDouble, posture: Posture) -> R
     tokio::spawn(collector.run(ring));
     let questions = Questions::default();
     let registry_of = registry.clone();
-    let service =
-        GuestService { registry: registry_of, posture: watched, events, questions, shutdown };
+    let service = GuestService {
+        registry: registry_of,
+        posture: watched,
+        events,
+        questions,
+        envelopes: Envelopes::default(),
+        shutdown,
+    };
     tokio::spawn(serve(service, (Listener::unix(&socket).unwrap(), Trust::Anybody), pending()));
     let channel = connect(&socket).await;
     Rig { registry, kernel, posture, ends, channel, _directory: directory }

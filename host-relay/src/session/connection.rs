@@ -19,6 +19,7 @@ use super::{
     Session, SessionError, answered, failed,
     guest_events::{self, Attribution},
     posture,
+    texts::shown,
 };
 use crate::{
     push::{Ledger, Parcel, PushError, send},
@@ -109,7 +110,7 @@ impl<'a> Connection<'a> {
 
     async fn take_change(&mut self, change: ContainerChange) -> Result<(), SessionError> {
         let id = change.container_id.clone();
-        let reason = change.reason.clone();
+        let reason = shown(&change.reason).to_owned();
         match self.containers.update(change)? {
             Some(container) => {
                 info!(id, container = %container.target, state = ?container.state, "container");
@@ -146,7 +147,7 @@ impl<'a> Connection<'a> {
             Ok(applied) => {
                 info!(container = %target, %generation, digest = %parcel.digest, took_ns = applied.took_ns, "applied");
                 for residue in applied.residues.iter().take(MAX_LOGGED_RESIDUES) {
-                    let (rule, detail) = (RuleId(residue.rule_id), &residue.detail);
+                    let (rule, detail) = (RuleId(residue.rule_id), shown(&residue.detail));
                     warn!(container = %target, %rule, detail, "residue: a rule holds in part");
                 }
                 if let Some(more) = applied.residues.len().checked_sub(MAX_LOGGED_RESIDUES + 1) {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tonic::transport::Channel;
 use tracing::{error, info, warn};
 
-use super::{SessionError, answered};
+use super::{SessionError, answered, texts::shown};
 use crate::status::{GuestPosture, SandboxView};
 
 /// Between two questions to an agent that is ready or never will be: a person waits that long for
@@ -40,7 +40,7 @@ pub(super) async fn follow(
 
 /// Shows and logs what is news.
 pub(super) fn show(status: &StatusReply, view: &watch::Sender<SandboxView>) {
-    let posture = GuestPosture { state: status.posture(), reason: status.reason.clone() };
+    let posture = GuestPosture { state: status.posture(), reason: shown(&status.reason).into() };
     let is_news = view.send_if_modified(|view| {
         let is_news = view.posture != posture;
         view.posture = posture.clone();

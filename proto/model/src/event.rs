@@ -5,6 +5,7 @@ use kadapter_proto::guest::v1 as pb;
 
 use crate::{
     ids::{Generation, RuleId, Target},
+    limits::{MAX_EVENT_ARGS, MAX_EVENT_RULES, MAX_EVENT_TEXT_BYTES},
     primitive::Primitive,
     rule::Category,
     wire,
@@ -145,6 +146,7 @@ impl TryFrom<pb::Event> for Event {
     type Error = InvalidEvent;
 
     fn try_from(event: pb::Event) -> Result<Self, InvalidEvent> {
+        check_sizes(&event)?;
         Ok(Self {
             verdict: verdict_from_wire(event.verdict)?,
             reason: reason_from_wire(event.reason)?,
@@ -173,6 +175,17 @@ impl TryFrom<pb::Event> for Event {
             truncated: event.truncated,
         })
     }
+}
+
+/// A guest may write what it likes, and the events of all guests wait in one queue.
+fn check_sizes(event: &pb::Event) -> Result<(), InvalidEvent> {
+    let pb::Event { container_id, hook, comm, exe, parent_exe, path, cwd, tty, argv, .. } = event;
+    let texts = [container_id, hook, comm, exe, parent_exe, path, cwd, tty];
+    let bytes = texts.into_iter().chain(argv).map(String::len).sum();
+    wire::bounded("texts", bytes, 0, MAX_EVENT_TEXT_BYTES)?;
+    wire::bounded("argv", argv.len(), 0, MAX_EVENT_ARGS)?;
+    wire::bounded("rule_ids", event.rule_ids.len(), 0, MAX_EVENT_RULES)?;
+    Ok(())
 }
 
 fn verdict_to_wire(verdict: Verdict) -> pb::Verdict {
@@ -223,4 +236,37 @@ fn primitive_from_wire(value: i32) -> Result<Option<Primitive>, InvalidEvent> {
     let known = pb::Primitive::try_from(value);
     let unknown = |_| InvalidEvent::Unknown { field: "primitive", value };
     known.map(Primitive::from_wire).map_err(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event() -> pb::Event {
+        pb::Event {
+            verdict: pb::Verdict::Block.into(),
+            reason: pb::Reason::Rule.into(),
+            category: wire::category_to_wire(Category::File).into(),
+            ..pb::Event::default()
+        }
+    }
+
+    fn error(event: pb::Event) -> String {
+        Event::try_from(event).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_event_of_a_hostile_guest_is_no_longer_than_a_record_can_be() {
+        let of = |bytes| "x".repeat(bytes);
+        let half = MAX_EVENT_TEXT_BYTES / 2;
+        let longest = pb::Event { path: of(half), argv: vec![of(half)], ..event() };
+        assert!(Event::try_from(longest.clone()).is_ok());
+        let longer = pb::Event { hook: of(1), ..longest };
+        assert!(error(longer).contains("`texts`"));
+        let args = |number| pb::Event { argv: vec![String::new(); number], ..event() };
+        assert!(Event::try_from(args(MAX_EVENT_ARGS)).is_ok());
+        assert!(error(args(MAX_EVENT_ARGS + 1)).contains("`argv`"));
+        let rule_ids = vec![7; MAX_EVENT_RULES + 1];
+        assert!(error(pb::Event { rule_ids, ..event() }).contains("`rule_ids`"));
+    }
 }

@@ -54,3 +54,19 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the residues that a message names for one container: a hundred with usual paths, and at
 /// least one with the longest.
 pub const MAX_RESIDUE_BYTES: usize = 8 * 1024;
+
+/// Signatures of one envelope: one for each key while keys are changed, with room.
+pub const MAX_SIGNATURES: usize = 8;
+
+/// Bytes of all texts of an event. A record has 2.3 KiB of them, or 10 with paths of PATH_MAX, each
+/// byte of which may become the three of U+FFFD.
+pub const MAX_EVENT_TEXT_BYTES: usize = 32 * 1024;
+
+/// Arguments of an event: a record has 512 bytes of them, and each takes two at least.
+pub const MAX_EVENT_ARGS: usize = 512;
+
+/// Rules of an event: a record names eight.
+pub const MAX_EVENT_RULES: usize = 64;
+
+/// Bytes of an encoded event: its texts and as much for all else.
+pub const MAX_EVENT_BYTES: usize = 2 * MAX_EVENT_TEXT_BYTES;

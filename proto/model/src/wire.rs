@@ -7,17 +7,19 @@
 
 mod decode;
 mod encode;
+mod scan;
 
 use kadapter_proto::policy::v1 as pb;
 use prost::Message as _;
 
+pub(crate) use decode::bounded;
 pub use decode::{category_from_wire, target_from_wire};
 pub use encode::category_to_wire;
 
 use crate::{
     feature::UnknownFeature,
     ids::Digest,
-    limits::MAX_RULE_SET_BYTES,
+    limits::{MAX_RULE_SET_BYTES, MAX_SIGNATURES},
     path::InvalidPath,
     rule_set::{FORMAT, RuleSet},
 };
@@ -101,7 +103,7 @@ pub fn encode(rules: &RuleSet) -> Vec<u8> {
     pb::RuleSet::from(rules).encode_to_vec()
 }
 
-/// The set that these bytes stand for.
+/// The set that these bytes stand for. What it needs in memory is counted before it is taken.
 ///
 /// # Errors
 /// The first reason why they stand for none.
@@ -109,10 +111,18 @@ pub fn decode(bytes: &[u8]) -> Result<RuleSet, InvalidRuleSet> {
     if bytes.len() > MAX_RULE_SET_BYTES {
         return Err(InvalidRuleSet::TooLarge(bytes.len()));
     }
-    let message =
-        pb::RuleSet::decode(bytes).map_err(|error| InvalidRuleSet::Malformed(error.to_string()))?;
-    let rules = RuleSet::try_from(message)?;
+    let rules = decode::rule_set(bytes)?;
     if encode(&rules) == bytes { Ok(rules) } else { Err(InvalidRuleSet::NotCanonical) }
+}
+
+/// Whether an encoded envelope is small enough to be decoded: its payload is as long as the bytes, and
+/// of signatures there are a few.
+///
+/// # Errors
+/// If it is not, or is no envelope.
+pub fn check_envelope(bytes: &[u8]) -> Result<(), InvalidRuleSet> {
+    const SIGNATURES: u32 = 2;
+    scan::bounded(bytes, SIGNATURES, "signatures", MAX_SIGNATURES)
 }
 
 /// Digest of a set: of its canonical bytes.

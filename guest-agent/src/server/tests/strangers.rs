@@ -30,7 +30,14 @@ impl Guarded {
         let (ends, shutdown) = watch::channel(false);
         let (events, _) = events::channel(registry.clone(), Standing::new().0);
         let questions = Questions::default();
-        let service = GuestService { registry, posture, events, questions, shutdown };
+        let service = GuestService {
+            registry,
+            posture,
+            events,
+            questions,
+            envelopes: Envelopes::default(),
+            shutdown,
+        };
         tokio::spawn(serve(service, (Listener::unix(&socket).unwrap(), trust), pending()));
         Self { socket, _ends: ends, _directory: directory }
     }

@@ -5,13 +5,15 @@ use std::{collections::BTreeSet, num::NonZeroU64};
 
 use kadapter_proto::policy::v1 as pb;
 
-use super::InvalidRuleSet;
+use prost::Message as _;
+
+use super::{InvalidRuleSet, scan};
 use crate::{
     feature::Feature,
     ids::{Generation, RuleId, Target},
     limits::{
         MAX_ALLOWED_ARGS, MAX_APPLETS, MAX_ARG_BYTES, MAX_AUTOMATON_BYTES, MAX_NAME_BYTES,
-        MAX_RULES, MAX_SOURCES, MAX_SYSCALLS, MAX_TARGET_BYTES, MAX_WORD_BYTES,
+        MAX_PATH_BYTES, MAX_RULES, MAX_SOURCES, MAX_SYSCALLS, MAX_TARGET_BYTES, MAX_WORD_BYTES,
     },
     object::{Directory, Match, Object, PathObject},
     options::{NameGuard, Options, Posture, Postures, Revoke},
@@ -25,27 +27,108 @@ type Result<T> = std::result::Result<T, InvalidRuleSet>;
 impl TryFrom<pb::RuleSet> for RuleSet {
     type Error = InvalidRuleSet;
 
-    fn try_from(message: pb::RuleSet) -> Result<Self> {
+    fn try_from(mut message: pb::RuleSet) -> Result<Self> {
         if message.format != FORMAT {
             return Err(InvalidRuleSet::Format(message.format));
         }
-        let named = known_features(&message.required_features)?;
         bounded("rules", message.rules.len(), 0, MAX_RULES)?;
-        let rules: Vec<_> = message.rules.into_iter().map(rule).collect::<Result<_>>()?;
-        if !ascending(rules.iter().map(|rule| rule.id)) {
-            return Err(InvalidRuleSet::Unordered("rules"));
-        }
-        let mut set = Self::empty(
-            target_from_wire(message.target.ok_or(InvalidRuleSet::Missing("target"))?)?,
-            Generation(message.generation),
-        );
-        set.not_after = NonZeroU64::new(message.not_after);
-        set.postures = postures(message.postures.ok_or(InvalidRuleSet::Missing("postures"))?)?;
-        set.options = options(message.options.ok_or(InvalidRuleSet::Missing("options"))?)?;
-        let set = set.with_rules(rules);
-        features_agree(&named, &set.features())?;
-        Ok(set)
+        let rules = std::mem::take(&mut message.rules);
+        let rules: Vec<_> = rules.into_iter().map(rule).collect::<Result<_>>()?;
+        set_of(message, rules)
     }
+}
+
+/// The set that these bytes stand for, rule by rule: no more of it is in memory at once than a rule.
+///
+/// # Errors
+/// The first reason why they stand for none.
+pub(super) fn rule_set(bytes: &[u8]) -> Result<RuleSet> {
+    const FORMAT_TAG: u32 = 1;
+    const FEATURES: u32 = 7;
+    const RULES: u32 = 8;
+    let of_format = scan::fields(bytes).map_while(Result::ok).filter(|it| it.tag == FORMAT_TAG);
+    match of_format.last().map(|it| u32::try_from(it.number).unwrap_or(u32::MAX)) {
+        Some(FORMAT) => {}
+        other => {
+            check_message(bytes).and(Err(InvalidRuleSet::Format(other.unwrap_or_default())))?
+        }
+    }
+    scan::bounded(bytes, RULES, "rules", MAX_RULES)?;
+    scan::bounded(bytes, FEATURES, "required_features", Feature::ALL.len())?;
+    let mut head = Vec::new();
+    for field in scan::fields(bytes) {
+        let field = field?;
+        if field.tag != RULES {
+            head.extend_from_slice(field.whole);
+        }
+    }
+    let head = pb::RuleSet::decode(&*head).map_err(malformed)?;
+    let encoded = scan::fields(bytes).filter(|field| !matches!(field, Ok(it) if it.tag != RULES));
+    let rules = encoded.map(|field| {
+        let content = field?.content;
+        check_parts(content)?;
+        rule(pb::Rule::decode(content).map_err(malformed)?)
+    });
+    set_of(head, rules.collect::<Result<_>>()?)
+}
+
+fn check_message(bytes: &[u8]) -> Result<()> {
+    scan::fields(bytes).try_for_each(|field| field.map(drop))
+}
+
+/// Whether the lists of an encoded rule are short enough to be decoded.
+fn check_parts(encoded: &[u8]) -> Result<()> {
+    const OBJECT: u32 = 4;
+    const SOURCES: u32 = 5;
+    const ALLOWED_ARGS: u32 = 9;
+    const APPLET: u32 = 5;
+    const APPLET_NAMES: u32 = 2;
+    const SYSCALL: u32 = 10;
+    scan::bounded(encoded, SOURCES, "rules.sources", MAX_SOURCES)?;
+    scan::bounded(encoded, ALLOWED_ARGS, "rules.allowed_args", MAX_ALLOWED_ARGS)?;
+    // A second object would be merged with the first.
+    scan::bounded(encoded, OBJECT, "rules.object", 1)?;
+    let objects = scan::fields(encoded).filter_map(Result::ok).filter(|it| it.tag == OBJECT);
+    for object in objects {
+        scan::bounded(object.content, APPLET, "rules.applet", 1)?;
+        scan::bounded(object.content, SYSCALL, "rules.syscall", 1)?;
+        for kind in scan::fields(object.content) {
+            match kind? {
+                applet if applet.tag == APPLET => {
+                    scan::bounded(applet.content, APPLET_NAMES, "rules.applet.names", MAX_APPLETS)?;
+                }
+                syscall if syscall.tag == SYSCALL => {
+                    // Packed, each in up to five bytes; not packed, each in two or more.
+                    let most = 5 * MAX_SYSCALLS + MAX_PATH_BYTES + 16;
+                    bounded("rules.syscall", syscall.content.len(), 0, most)?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn malformed(error: prost::DecodeError) -> InvalidRuleSet {
+    InvalidRuleSet::Malformed(error.to_string())
+}
+
+/// A set of a message without its rules, and of these.
+fn set_of(message: pb::RuleSet, rules: Vec<Rule>) -> Result<RuleSet> {
+    let named = known_features(&message.required_features)?;
+    if !ascending(rules.iter().map(|rule| rule.id)) {
+        return Err(InvalidRuleSet::Unordered("rules"));
+    }
+    let mut set = RuleSet::empty(
+        target_from_wire(message.target.ok_or(InvalidRuleSet::Missing("target"))?)?,
+        Generation(message.generation),
+    );
+    set.not_after = NonZeroU64::new(message.not_after);
+    set.postures = postures(message.postures.ok_or(InvalidRuleSet::Missing("postures"))?)?;
+    set.options = options(message.options.ok_or(InvalidRuleSet::Missing("options"))?)?;
+    let set = set.with_rules(rules);
+    features_agree(&named, &set.features())?;
+    Ok(set)
 }
 
 /// A target with names that Kubernetes could have given; parts may be empty.
@@ -338,7 +421,7 @@ fn written_as(holds: bool, field: &'static str, text: &str, expected: &'static s
     if holds { Ok(()) } else { Err(InvalidRuleSet::Text { field, text: text.into(), expected }) }
 }
 
-fn bounded(field: &'static str, got: usize, least: usize, most: usize) -> Result<()> {
+pub(crate) fn bounded(field: &'static str, got: usize, least: usize, most: usize) -> Result<()> {
     if (least..=most).contains(&got) {
         Ok(())
     } else {

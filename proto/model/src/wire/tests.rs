@@ -260,3 +260,48 @@ fn bytes_that_the_compiler_does_not_write_are_not_canonical() {
         assert_eq!(error.to_string(), "the rule set is not in its canonical form");
     }
 }
+
+/// A message, and behind it what makes a decoder fail once it has made all before it.
+fn spoilt(message: &pb::RuleSet) -> InvalidRuleSet {
+    let mut bytes = message.encode_to_vec();
+    bytes.push(0xff);
+    decode(&bytes).unwrap_err()
+}
+
+#[test]
+fn rules_and_their_parts_are_counted_before_they_are_made() {
+    let counted = |error| match error {
+        InvalidRuleSet::OutOfBounds { field, got, .. } => (field, got),
+        error => panic!("{error}"),
+    };
+    let mut many = message();
+    many.rules = vec![pb::Rule::default(); limits::MAX_RULES + 1];
+    assert_eq!(counted(spoilt(&many)), ("rules", limits::MAX_RULES + 1));
+    let mut many = message();
+    many.required_features = vec![String::new(); 1000];
+    assert_eq!(counted(decode(&many.encode_to_vec()).unwrap_err()), ("required_features", 1000));
+    assert!(matches!(spoilt(&message()), InvalidRuleSet::Malformed(_)));
+}
+
+#[test]
+fn parts_of_a_rule_are_counted_before_they_are_made() {
+    use pb::object::Kind;
+    let object = |kind| Some(pb::Object { kind: Some(kind) });
+    let names = vec![String::new(); limits::MAX_APPLETS + 1];
+    let applet = Kind::Applet(pb::Applet { binary: "/b".into(), names });
+    let syscall = Kind::Syscall(pb::Syscall { numbers: vec![u32::MAX; 4096], path: String::new() });
+    let rules = [
+        pb::Rule { sources: vec![pb::Source::default(); 65], ..pb::Rule::default() },
+        pb::Rule { allowed_args: vec![String::new(); 65], ..pb::Rule::default() },
+        pb::Rule { object: object(applet), ..pb::Rule::default() },
+        pb::Rule { object: object(syscall), ..pb::Rule::default() },
+    ];
+    let fields = ["rules.sources", "rules.allowed_args", "rules.applet.names", "rules.syscall"];
+    for (rule, expected) in rules.into_iter().zip(fields) {
+        // A category that stands for nothing is found once the rule is made.
+        let rule = pb::Rule { category: 99, ..rule };
+        let error = refused(|message| message.rules.insert(0, rule));
+        let InvalidRuleSet::OutOfBounds { field, .. } = error else { panic!("{error}") };
+        assert_eq!(field, expected);
+    }
+}

@@ -192,8 +192,7 @@ pub fn stage<'r>(
     rules: &'r RuleSet,
     findings: &Findings,
 ) -> Result<Staged<'r>, ApplyError> {
-    let Mounts { views, unread } = place.root.mounts(place.init)?;
-    let plan = lower(rules, &views)?;
+    let (plan, unread) = plan(rules, place.root.mounts(place.init)?)?;
     let mut residues = kernel.stage(place.slot, &plan, findings)?;
     residues.extend(rules.rules().iter().filter_map(|rule| nowhere(rule, &plan)));
     if let Some(why) = unread.filter(|_| !rules.rules().is_empty()) {
@@ -202,6 +201,19 @@ pub fn stage<'r>(
         residues.push(Residue { rule, reason, detail });
     }
     Ok(Staged { slot: place.slot, residues, plan })
+}
+
+/// With the mounts of now, or, if the container has made more of them than a set has room for, with
+/// those of its registration alone, and why.
+fn plan(rules: &RuleSet, mounts: Mounts) -> Result<(Plan<'_>, Option<String>), LowerError> {
+    let Mounts { views, unread } = mounts;
+    match (lower(rules, &views), views.first()) {
+        (Err(error @ LowerError::TooMany { .. }), Some(first)) if views.len() > 1 => {
+            let plan = lower(rules, std::slice::from_ref(first))?;
+            Ok((plan, Some(error.to_string())))
+        }
+        (planned, _) => Ok((planned?, unread)),
+    }
 }
 
 /// What is in force since the switch; what failed after it is a residue, for the set stays in force.
@@ -301,6 +313,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::containers::{Mount, mountinfo};
 
     fn path(text: &str) -> Object {
         let path = RulePath::new(text).unwrap();
@@ -357,6 +370,39 @@ mod tests {
         revoking.options = Options { revoke: Revoke::OnChange, ..Options::default() };
         let error = accept(&envelope(&revoking)).unwrap_err();
         assert!(matches!(error, ApplyError::Option(Feature::Revoke)));
+    }
+
+    #[test]
+    fn a_container_that_mounts_its_root_everywhere_keeps_neither_its_rules_nor_the_agent() {
+        let mount = |point: String| Mount {
+            dev: 1,
+            root: Some("/".into()),
+            point: RulePath::new(point).unwrap(),
+            fs_type: "overlay".into(),
+            atomic: false,
+        };
+        let first = vec![mount("/".into())];
+        let made = (1..mountinfo::MAX_MOUNTS).map(|number| mount(format!("/m{number}")));
+        let now: Vec<_> = first.iter().cloned().chain(made).collect();
+        let rule = |id: u64| {
+            let object = path(&format!("/srv/{id}"));
+            Rule::new(RuleId(id), Category::File, Action::Block, object)
+        };
+        let rules =
+            |number| rules(path("/"), Category::File).with_rules((1..number).map(rule).collect());
+        let planned = |rules: &RuleSet| {
+            let views = vec![first.clone(), now.clone()];
+            let (plan, unread) = plan(rules, Mounts { views, unread: None }).unwrap();
+            (plan.places.len(), unread)
+        };
+        let started = Instant::now();
+        let (few, many) = (rules(100), rules(600));
+        let (places, unread) = planned(&few);
+        assert!(places > 100 && unread.is_none(), "{places}: {unread:?}");
+        let (places, unread) = planned(&many);
+        assert!(places > 600 && unread.unwrap().contains("names of places"), "{places}");
+        // Each of them against all mounts twice, it takes the square of them.
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod places;
 mod ruled;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -35,6 +36,10 @@ use judge::JudgedAll;
 
 /// Places that one set may have: half of the kernel's map, so that two sets fit.
 pub const MAX_PLACES: usize = 1024 * 1024;
+
+/// Names of all places of one set: one for each that it may have. A container that mounts one directory
+/// in many places gives each place below it as many names.
+pub const MAX_NAMES: usize = MAX_PLACES;
 
 /// Decisions that one set may have: half of the kernel's map.
 pub const MAX_DECISIONS: usize = 512 * 1024;
@@ -121,11 +126,12 @@ pub fn lower<'r>(rules: &'r RuleSet, views: &[Vec<Mount>]) -> Result<Plan<'r>, L
     let mut places = Places::of(rules, views)?;
     let nowhere = places.take_nowhere();
     let mut classes = Classes::of(rules);
-    let planned = places.into_named().map(|(place, names)| {
-        let node = abi::Node { flags: place.flags, ..classes.node_of(&names) };
-        PlannedPlace { place, node }
-    });
-    let places: Vec<_> = planned.collect();
+    let mut planned = Vec::new();
+    places.visit(|place, names| {
+        let node = abi::Node { flags: place.flags, ..classes.node_of(names) };
+        planned.push(PlannedPlace { place, node });
+    })?;
+    let places = planned;
     let (members, subjects, judge) = classes.finish(rules);
     let JudgedAll { classes, arguments } = judge.judge_all(&members)?;
     Ok(Plan {

@@ -6,17 +6,15 @@
 //! in the container (bind mounts), and a rule on any of them speaks of it. One path may have several
 //! places, if the container has changed its mounts since its registration: rules speak of all.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use guest_bpf::abi;
 use policy_model::{Directory, RuleSet, Source};
 
 use super::{
-    LowerError, MAX_PLACES,
+    LowerError, MAX_NAMES, MAX_PLACES,
     ruled::{InOrder, ruled},
+    view::{View, moved},
 };
 use crate::containers::Mount;
 
@@ -39,9 +37,9 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Places<'a> {
     places: Vec<Place>,
-    /// By device, of which there are as many as mounts at most, and path in its super block.
-    index: Vec<(u32, HashMap<String, usize>)>,
-    views: &'a [Vec<Mount>],
+    /// By device and path in its super block.
+    index: HashMap<u32, HashMap<String, usize>>,
+    views: Vec<View<'a>>,
     /// Paths of rules that have no place in one of the views, and why.
     nowhere: BTreeMap<String, String>,
 }
@@ -51,8 +49,12 @@ pub struct Places<'a> {
 impl<'a> Places<'a> {
     /// The roots of all mounts and the paths of all rules, with all directories above them.
     pub(super) fn of(rules: &RuleSet, views: &'a [Vec<Mount>]) -> Result<Self, LowerError> {
-        let nowhere = BTreeMap::new();
-        let mut places = Self { places: Vec::new(), index: Vec::new(), views, nowhere };
+        let mut places = Self {
+            places: Vec::new(),
+            index: HashMap::new(),
+            views: views.iter().map(|mounts| View::new(mounts)).collect(),
+            nowhere: BTreeMap::new(),
+        };
         for mount in views.iter().flatten() {
             let at = places.insert(mount.dev, mount.root.as_deref().unwrap_or("/"))?;
             places.add_flags(&[at], if mount.atomic { abi::NODE_ATOMIC } else { 0 });
@@ -84,20 +86,31 @@ impl<'a> Places<'a> {
         std::mem::take(&mut self.nowhere)
     }
 
-    /// Every place with its names in the container.
-    pub(super) fn into_named(self) -> impl Iterator<Item = (Place, Vec<String>)> {
+    /// Visits every place with its names in the container.
+    ///
+    /// # Errors
+    /// If a container has so many mounts of one directory that there are too many.
+    pub(super) fn visit(self, mut visit: impl FnMut(Place, &[String])) -> Result<(), LowerError> {
         let Self { places, index, views, .. } = self;
         let mut paths = vec![String::new(); places.len()];
-        for (path, at) in index.into_iter().flat_map(|(_, by_path)| by_path) {
+        for (path, at) in index.into_values().flatten() {
             if let Some(entry) = paths.get_mut(at) {
                 *entry = path;
             }
         }
-        places.into_iter().zip(paths).map(move |(place, path)| {
-            let names = views.iter().flat_map(|mounts| names_of(mounts, place.dev, &path));
-            let names: BTreeSet<_> = names.collect();
-            (place, names.into_iter().collect())
-        })
+        let mut got = 0;
+        for (place, path) in places.into_iter().zip(paths) {
+            let names = views.iter().flat_map(|view| view.names_of(place.dev, &path));
+            let mut names: Vec<_> = names.take(MAX_NAMES + 1 - got).collect();
+            got += names.len();
+            if got > MAX_NAMES {
+                return Err(LowerError::TooMany { what: "names of places", got, most: MAX_NAMES });
+            }
+            names.sort_unstable();
+            names.dedup();
+            visit(place, &names);
+        }
+        Ok(())
     }
 
     /// Says of this directory, and of every one that the container goes through to it, what renaming
@@ -135,8 +148,8 @@ impl<'a> Places<'a> {
     /// what follows is what the container did to its mounts.
     fn insert_name(&mut self, path: &str) -> Result<Vec<usize>, LowerError> {
         let mut found = Vec::new();
-        for (number, mounts) in self.views.iter().enumerate() {
-            let mount = mount_of(mounts, path);
+        for number in 0..self.views.len() {
+            let mount = self.views.get(number).and_then(|view| view.mount_of(path));
             let mount = mount.ok_or_else(|| LowerError::NoMount(path.to_owned()))?;
             let Some(root) = &mount.root else {
                 self.tell_nowhere(path, format!("in {} at {}", mount.fs_type, mount.point));
@@ -159,8 +172,7 @@ impl<'a> Places<'a> {
     }
 
     fn insert(&mut self, dev: u32, path: &str) -> Result<usize, LowerError> {
-        let by_path = self.index.iter().find(|(known, _)| *known == dev);
-        if let Some(at) = by_path.and_then(|(_, by_path)| by_path.get(path)) {
+        if let Some(at) = self.index.get(&dev).and_then(|by_path| by_path.get(path)) {
             return Ok(*at);
         }
         let (parent, name) = match path.rsplit_once('/') {
@@ -172,10 +184,7 @@ impl<'a> Places<'a> {
         self.check_room(path, depth)?;
         let at = self.places.len();
         self.places.push(Place { parent, dev, name: name.to_owned(), depth, flags: 0 });
-        match self.index.iter_mut().find(|(known, _)| *known == dev) {
-            Some((_, by_path)) => drop(by_path.insert(path.to_owned(), at)),
-            None => self.index.push((dev, HashMap::from([(path.to_owned(), at)]))),
-        }
+        self.index.entry(dev).or_default().insert(path.to_owned(), at);
         Ok(at)
     }
 
@@ -192,45 +201,6 @@ impl<'a> Places<'a> {
             _ => Ok(()),
         }
     }
-}
-
-/// The mount that is seen at this path: of those at or above it the last one made.
-fn mount_of<'m>(mounts: &'m [Mount], path: &str) -> Option<&'m Mount> {
-    mounts.iter().rev().find(|mount| below(path, mount.point.as_str()).is_some())
-}
-
-/// How the container names a path of a super block in one view.
-fn names_of(mounts: &[Mount], dev: u32, path: &str) -> Vec<String> {
-    mounts
-        .iter()
-        .filter(|mount| mount.dev == dev)
-        .filter_map(|mount| {
-            let name = moved(path, mount.root.as_deref()?, mount.point.as_str())?;
-            let seen = mount_of(mounts, &name)?;
-            std::ptr::eq(seen, mount).then(|| name.into_owned())
-        })
-        .collect()
-}
-
-/// A path below one directory as the same path below another; none if it is not below the first.
-fn moved<'p>(path: &'p str, from: &str, to: &str) -> Option<Cow<'p, str>> {
-    let rest = below(path, from)?;
-    Some(match (to, rest) {
-        _ if from == to => path.into(),
-        (to, "") => to.to_owned().into(),
-        ("/", rest) => format!("/{rest}").into(),
-        (to, rest) => format!("{to}/{rest}").into(),
-    })
-}
-
-/// The boundary comes first: it tells most paths apart without a comparison.
-fn below<'p>(path: &'p str, directory: &str) -> Option<&'p str> {
-    if directory == "/" {
-        return path.strip_prefix('/');
-    }
-    let (head, rest) = path.split_at_checked(directory.len())?;
-    let rest = if rest.is_empty() { rest } else { rest.strip_prefix('/')? };
-    (head == directory).then_some(rest)
 }
 
 /// The directory above, none for the root.

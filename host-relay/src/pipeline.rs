@@ -37,6 +37,8 @@ pub struct Plan {
     pub policies: Vec<PolicyRef>,
     /// What their authors should know.
     pub findings: Vec<Finding>,
+    /// The container's image; empty if it is not known.
+    pub image: String,
 }
 
 /// Why there is no rule set. What is in force stays in force.
@@ -84,7 +86,8 @@ pub fn run(inputs: &Inputs<'_>, defaults: &Defaults) -> Result<Plan, PipelineErr
     findings.extend(bypasses(&policies, &hardened, postures)?);
     let compiled = compile(inputs.target.clone(), postures, &hardened)?;
     let policies = policies.into_iter().map(|effective| effective.policy).collect();
-    Ok(Plan { compiled, policies, findings })
+    let image = inputs.pod.spec.image_of(&inputs.target.container_name).unwrap_or_default().into();
+    Ok(Plan { compiled, policies, findings, image })
 }
 
 /// Whether a policy makes rules at all, whatever it selects.

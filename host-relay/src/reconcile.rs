@@ -12,7 +12,7 @@ use std::{
 };
 
 use kubesmith::{
-    PolicyRef,
+    Finding, PolicyRef,
     crd::{Kind, Object, ObjectRef},
     resolve::policy_ref,
 };
@@ -57,14 +57,21 @@ struct Reconciler {
     index: Index,
     /// Why a policy makes no rules, whatever it selects.
     problems: BTreeMap<ObjectRef, String>,
+    /// Findings that are in the log, each with what it is about if that is no policy.
+    told: BTreeSet<(String, Finding)>,
     defaults: Defaults,
     outputs: Outputs,
 }
 
 /// Runs until no objects can come any more.
 pub async fn run(mut sources: Sources, defaults: Defaults, outputs: Outputs) {
-    let mut reconciler =
-        Reconciler { index: Index::default(), problems: BTreeMap::new(), defaults, outputs };
+    let mut reconciler = Reconciler {
+        index: Index::default(),
+        problems: BTreeMap::new(),
+        told: BTreeSet::new(),
+        defaults,
+        outputs,
+    };
     let mut settle = Settle::default();
     loop {
         // Of a rush of reports, once: each view is about all containers.
@@ -103,6 +110,7 @@ impl Reconciler {
         debug!(changes = batch.changes.len(), refusals = batch.refusals.len(), "objects changed");
         for change in &batch.changes {
             self.judge(change);
+            self.forget(&change.object());
         }
         let affected = self.index.apply(batch);
         self.publish(affected);
@@ -123,7 +131,7 @@ impl Reconciler {
         self.publish(affected);
     }
 
-    fn publish(&self, affected: BTreeSet<Place>) {
+    fn publish(&mut self, affected: BTreeSet<Place>) {
         let mut by_sandbox: BTreeMap<Address, Vec<(Target, Wanted)>> = BTreeMap::new();
         for (address, target) in affected {
             let wanted = self.wanted(&target);
@@ -136,7 +144,7 @@ impl Reconciler {
         }
     }
 
-    fn wanted(&self, target: &Target) -> Wanted {
+    fn wanted(&mut self, target: &Target) -> Wanted {
         let inputs = match self.index.inputs(target) {
             Ok(inputs) => inputs,
             Err(reason @ (NoInputs::UnknownPod { .. } | NoInputs::OtherPod { .. })) => {
@@ -150,13 +158,7 @@ impl Reconciler {
         };
         match pipeline::run(&inputs, &self.defaults) {
             Ok(plan) => {
-                for finding in &plan.findings {
-                    if finding.code.is_remark() {
-                        info!(container = %target, "{finding}");
-                    } else {
-                        warn!(container = %target, "{finding}");
-                    }
-                }
+                self.tell(target, &plan.findings);
                 Ok(Arc::new(plan))
             }
             Err(problem) => {
@@ -164,6 +166,40 @@ impl Reconciler {
                 Err(problem.to_string())
             }
         }
+    }
+
+    /// Once for each policy, however many containers it selects.
+    fn tell(&mut self, container: &Target, findings: &[Finding]) {
+        for finding in findings {
+            let about = match finding.policy {
+                Some(_) => String::new(),
+                None => format!("{}/{}", container.namespace, container.pod),
+            };
+            if !self.told.insert((about, finding.clone())) {
+                continue;
+            }
+            if finding.code.is_remark() {
+                info!(%container, "{finding}");
+            } else {
+                warn!(%container, "{finding}");
+            }
+        }
+    }
+
+    /// What is told of an object is told anew when it changes, and all that is told of no policy.
+    fn forget(&mut self, object: &ObjectRef) {
+        let is_of = |policy: &PolicyRef| {
+            object.kind == Kind::Policy
+                && (&policy.namespace, &policy.name) == (&object.namespace, &object.name)
+        };
+        let prefix = match object.kind {
+            Kind::Policy => {
+                return self.told.retain(|(_, it)| !it.policy.as_ref().is_some_and(is_of));
+            }
+            Kind::Pod => format!("{}/{}", object.namespace, object.name),
+            Kind::Namespace => format!("{}/", object.name),
+        };
+        self.told.retain(|(about, _)| !about.starts_with(&prefix));
     }
 
     fn judge(&mut self, change: &Change) {

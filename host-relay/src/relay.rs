@@ -27,7 +27,7 @@ use crate::{
     pipeline::Defaults,
     reconcile::{self, Outputs, Sources},
     sandbox::Address,
-    session::{self, Session, Turns},
+    session::{self, Session, Told, Turns},
     status::{SandboxView, SandboxViews, Views},
     stop::StopSender,
     transport::Identity,
@@ -159,7 +159,7 @@ impl Tasks {
         let policies = watch::Sender::new(Arc::default());
         let mut views = Views { sandboxes: Vec::new(), policies: policies.subscribe() };
         let mut desired_of = BTreeMap::new();
-        let turns = Turns::default();
+        let (turns, told) = (Turns::default(), Told::default());
         for address in sandboxes.into_iter().collect::<BTreeSet<_>>() {
             let desired = watch::Sender::new(Arc::default());
             let view = watch::Sender::new(SandboxView::new(address.clone()));
@@ -170,6 +170,7 @@ impl Tasks {
                 address: address.clone(),
                 identity: identity.clone(),
                 turns: turns.clone(),
+                told: told.clone(),
                 desired: desired.subscribe(),
                 containers: containers.clone(),
                 view,

@@ -11,6 +11,7 @@ mod connection;
 mod guest_events;
 mod memory;
 mod posture;
+mod residues;
 mod texts;
 mod turns;
 
@@ -24,6 +25,7 @@ use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, error, info, warn};
 
 use memory::{ChangedKey, Memory};
+pub use residues::Told;
 pub use turns::{AT_ONCE, LONGEST, Turns};
 
 use crate::{
@@ -50,6 +52,8 @@ pub struct Session {
     pub identity: Option<Identity>,
     /// Shared with all other sessions.
     pub turns: Turns,
+    /// Residues that are in the log already; shared with all other sessions.
+    pub told: Told,
     /// What its containers should have.
     pub desired: watch::Receiver<Desired>,
     /// Where lists of containers go.

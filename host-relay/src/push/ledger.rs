@@ -176,7 +176,8 @@ mod tests {
     fn plan(posture: Posture) -> Arc<Plan> {
         let postures = Postures { file: posture, ..Postures::default() };
         let compiled = compile(target(), postures, &[]).unwrap();
-        Arc::new(Plan { compiled, policies: Vec::new(), findings: Vec::new() })
+        let (policies, findings, image) = Default::default();
+        Arc::new(Plan { compiled, policies, findings, image })
     }
 
     fn sent(ledger: &mut Ledger, plan: &Arc<Plan>) -> Parcel {

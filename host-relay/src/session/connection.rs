@@ -10,7 +10,7 @@ use kadapter_proto::guest::v1::{
     Applied, ContainerChange, StatusReply, StatusRequest, WatchContainersRequest,
     guest_client::GuestClient,
 };
-use policy_model::{RuleId, Target};
+use policy_model::Target;
 use tokio::{sync::watch, task::JoinSet};
 use tonic::transport::Channel;
 use tracing::{Instrument as _, debug, info, warn};
@@ -19,6 +19,7 @@ use super::{
     Session, SessionError, answered, failed,
     guest_events::{self, Attribution},
     posture,
+    residues::Line,
     texts::shown,
 };
 use crate::{
@@ -30,9 +31,6 @@ use crate::{
 };
 
 type Sent = (Parcel, Result<Applied, PushError>);
-
-/// Residues of one apply that the log names: a large generated policy has thousands of absent paths.
-const MAX_LOGGED_RESIDUES: usize = 8;
 
 /// The state of one connection.
 pub(super) struct Connection<'a> {
@@ -146,12 +144,8 @@ impl<'a> Connection<'a> {
         match outcome {
             Ok(applied) => {
                 info!(container = %target, %generation, digest = %parcel.digest, took_ns = applied.took_ns, "applied");
-                for residue in applied.residues.iter().take(MAX_LOGGED_RESIDUES) {
-                    let (rule, detail) = (RuleId(residue.rule_id), shown(&residue.detail));
-                    warn!(container = %target, %rule, detail, "residue: a rule holds in part");
-                }
-                if let Some(more) = applied.residues.len().checked_sub(MAX_LOGGED_RESIDUES + 1) {
-                    warn!(container = %target, more = more + 1, "more residues: see ListSandboxes");
+                for line in self.session.told.news(target, &parcel.plan, &applied.residues) {
+                    tell(target, &parcel.plan.image, &line);
                 }
                 self.ledger.applied(&parcel, applied.residues);
             }
@@ -231,6 +225,17 @@ impl<'a> Connection<'a> {
             view.containers = containers;
             changed
         });
+    }
+}
+
+/// What an image lacks is nothing to act on: the name is held if a file comes there.
+fn tell(container: &Target, image: &str, line: &Line) {
+    let Line { policy, is_absence, details, more } = line;
+    let details = details.join("; ");
+    if *is_absence {
+        info!(%container, image, policy, details, more, "residue: files that the image lacks are held by name alone");
+    } else {
+        warn!(%container, image, policy, details, more, "residue: rules hold in part");
     }
 }
 

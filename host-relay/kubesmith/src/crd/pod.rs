@@ -34,8 +34,17 @@ pub struct PodSpec {
 impl PodSpec {
     /// Names of all containers, of whatever kind.
     pub fn container_names(&self) -> impl Iterator<Item = &str> {
-        let kinds = [&self.init_containers, &self.containers, &self.ephemeral_containers];
-        kinds.into_iter().flatten().map(|container| container.name.as_str())
+        self.all().map(|container| container.name.as_str())
+    }
+
+    /// Image of a container, if it has one of this name.
+    #[must_use]
+    pub fn image_of(&self, container: &str) -> Option<&str> {
+        self.all().find(|it| it.name == container).map(|it| it.image.as_str())
+    }
+
+    fn all(&self) -> impl Iterator<Item = &ContainerName> {
+        [&self.init_containers, &self.containers, &self.ephemeral_containers].into_iter().flatten()
     }
 }
 
@@ -44,6 +53,9 @@ impl PodSpec {
 pub struct ContainerName {
     /// Name.
     pub name: String,
+    /// Image.
+    #[serde(default)]
+    pub image: String,
 }
 
 /// A namespace.

@@ -20,7 +20,7 @@ mod view;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use guest_bpf::abi;
-use policy_model::{Category, Feature, Posture, RuleId, RuleSet, eval::UnsupportedRule};
+use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::UnsupportedRule};
 
 pub use applets::JudgedApplets;
 pub use arguments::{Judged, JudgedArguments, has_unknown_lists};
@@ -69,6 +69,8 @@ pub struct Plan<'r> {
     pub identities: HashMap<Identity, Vec<usize>>,
     /// Paths of rules that have no place on one of the container's mounts, and why.
     pub nowhere: BTreeMap<String, String>,
+    /// Where atomic writers are at work: rules name their links, and hold for what these lead to.
+    pub atomic: Vec<RulePath>,
     /// Decides for classes that only show when the files are opened.
     pub judge: Judge<'r>,
 }
@@ -146,6 +148,7 @@ pub fn lower<'r>(rules: &'r RuleSet, views: &[Vec<Mount>]) -> Result<Plan<'r>, L
         subjects,
         identities: identities_of(rules),
         nowhere,
+        atomic: views.iter().flatten().filter(|it| it.atomic).map(|it| it.point.clone()).collect(),
         judge,
     })
 }
@@ -159,6 +162,12 @@ impl Plan<'_> {
         let deepest = self.places.iter().map(|planned| planned.place.depth).max();
         let atomic = self.places.iter().any(|place| place.node.flags & abi::NODE_ATOMIC != 0);
         u32::try_from(deepest.unwrap_or_default() + usize::from(atomic)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a path is one of those that an atomic writer links.
+    #[must_use]
+    pub fn is_linked(&self, path: &RulePath) -> bool {
+        self.atomic.iter().any(|point| path.below(point).is_some_and(|below| !below.is_empty()))
     }
 
     /// Ids of these rules, for messages.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use guest_bpf::abi;
-use policy_model::RuleId;
+use policy_model::{Category, RuleId};
 
 use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
 use crate::{
@@ -293,7 +293,14 @@ fn names_of(found: &Found) -> String {
 fn residues_of(plan: &Plan<'_>, findings: &Findings) -> Vec<Residue> {
     let mut residues = Vec::new();
     for short in &findings.shortfalls {
-        residues.extend(residues_for(plan, &short.identity, short.reason, &short.detail));
+        match &short.identity {
+            Identity::Path(path)
+                if short.reason == ResidueReason::Symlink && plan.is_linked(path) =>
+            {
+                residues.extend(of_linked(plan, &short.identity));
+            }
+            identity => residues.extend(residues_for(plan, identity, short.reason, &short.detail)),
+        }
     }
     if !findings.unsearched.is_empty() {
         let shown: Vec<_> =
@@ -308,6 +315,21 @@ fn residues_of(plan: &Plan<'_>, findings: &Findings) -> Vec<Residue> {
         }
     }
     residues
+}
+
+/// Of a file that an atomic writer links, as of each key of a ConfigMap. A rule by its name holds for
+/// what the link leads to, now and later, and who may not open it cannot copy it either. What may not
+/// be executed can still be read.
+fn of_linked(plan: &Plan<'_>, identity: &Identity) -> Vec<Residue> {
+    let rules = plan.identities.get(identity).map(Vec::as_slice).unwrap_or_default();
+    let is_program = |index: &usize| {
+        plan.judge.rule(*index).is_some_and(|rule| rule.category == Category::Process)
+    };
+    let programs: Vec<_> = rules.iter().copied().filter(is_program).collect();
+    let detail = format!("{identity}: of a volume that is replaced as a whole, held by name alone");
+    let reason = ResidueReason::Symlink;
+    let residue = |rule| Residue { rule, reason, detail: detail.clone() };
+    plan.ids(&programs).into_iter().map(residue).collect()
 }
 
 /// What is left of a set that is in force, if what the one before held was not carried over once more.
@@ -336,3 +358,6 @@ fn residues_for(
 
 /// Classes of a set, by what they are held for.
 pub(super) type Identities = BTreeMap<BTreeSet<Tag>, u32>;
+
+#[cfg(test)]
+mod tests;

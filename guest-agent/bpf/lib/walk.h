@@ -7,7 +7,8 @@
 #ifndef KADAPTER_WALK_H
 #define KADAPTER_WALK_H
 
-/* fs/internal super blocks: pipes, sockets, memfd. Nobody can name what is in them. */
+/* Super blocks that the kernel mounts for itself. Of pipes, sockets, memfd, no mount can be a
+ * container's; others, as securityfs, debugfs, configfs and mqueue, are mounted by users, too. */
 #define SB_KERNMOUNT (1ul << 22)
 #define SB_NOUSER (1ul << 31)
 
@@ -159,7 +160,7 @@ __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 	struct abi_node *node;
 	struct walk w = {};
 
-	if (sb->s_flags & (SB_KERNMOUNT | SB_NOUSER))
+	if (sb->s_flags & SB_NOUSER)
 		return (__u64)WALK_PATHLESS << 32;
 	if (!own)
 		return (__u64)WALK_FAILED << 32;
@@ -168,10 +169,15 @@ __noinline __u64 find_place(__u64 address, __u32 set, __u32 depth)
 	w.limit = depth;
 	w.place = hash_root(own->hash_key, set, sb->s_dev);
 	node = bpf_map_lookup_elem(&nodes, &w.place);
+	if (!node && sb->s_flags & SB_KERNMOUNT)
+		return (__u64)WALK_PATHLESS << 32;
 	if (!node)
 		return (__u64)WALK_UNKNOWN_SB << 32;
 	w.node = *node;
 	bpf_loop(ABI_MAX_WALK, climb, &w, 0);
+	/* A namespace: of a super block that the kernel mounts, and in no directory. */
+	if (w.failed && !w.depth && sb->s_flags & SB_KERNMOUNT)
+		return (__u64)WALK_PATHLESS << 32;
 	if (w.failed || !w.done)
 		return (__u64)WALK_FAILED << 32;
 	w.done = 0;

@@ -3,13 +3,17 @@
 //!
 //! Identities flow in; opened inodes flow out ([`Findings`]), with what could not be told. A file is
 //! found by its name, then every other one of the container's that has its content. All of it runs
-//! on a thread of its own against a deadline: a file system that a process of the container serves
-//! (FUSE) can hold a look-up for ever. No link is followed, no device or FIFO is opened, nothing is
+//! on a thread of its own against a deadline, and each look-up on one that may hang: a file system that
+//! a process of the container serves (FUSE) can hold it for ever. What holds one file decides nothing of
+//! another, and a lease (fcntl) is waited for; what passes is said to, and looked for later. No link is followed, no device or FIFO is opened, nothing is
 //! changed, and no map is known here: `maps.rs` lets the kernel record what was found.
 
 mod beneath;
 mod content;
+mod find;
 mod index;
+mod leased;
+mod names;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -20,7 +24,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -39,6 +43,8 @@ use crate::{
 pub use beneath::Inode;
 use content::Hashes;
 use index::Trees;
+pub use leased::shorten as shorten_leases;
+pub use names::Access;
 
 /// For a search: of the gate's 8 s, less where a container has waited for its rules already, so that
 /// a container whose files cannot all be searched starts all the same. In an emulated guest whose processor is shared by ten, an image of 5,000 files that
@@ -49,7 +55,8 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// rules would hold by name alone.
 const LEAST: Duration = Duration::from_secs(1);
 
-/// Searches of one container that have not come back. More than one at a time means that one hangs.
+/// Searches of one container for equal content that have not come back. More than one at a time means
+/// that one hangs. Those for names come back in any case.
 const MAX_SEARCHES: usize = 4;
 
 /// Places that one search tells it has not looked at; a residue names four of them.
@@ -68,6 +75,8 @@ pub struct Found {
     pub identities: BTreeSet<Identity>,
     /// Opened for nothing but to be known: it stays the same inode, whatever its name does.
     pub file: Arc<OwnedFd>,
+    /// What an open of it meets.
+    pub access: Access,
 }
 
 /// Why a file of an identity is not held.
@@ -90,6 +99,8 @@ pub struct Findings {
     pub shortfalls: Vec<Shortfall>,
     /// Where files of equal content may be that were not looked at.
     pub unsearched: Vec<String>,
+    /// Whether something was in the way that passes: another search may find more.
+    pub passing: bool,
 }
 
 /// Where to search.
@@ -108,6 +119,8 @@ pub struct Searches {
     /// Held by the search that reads or renews it.
     index: Mutex<Index>,
     running: AtomicUsize,
+    /// A reference for each thread that looks for a name, and this one.
+    hanging: Arc<()>,
 }
 
 /// What is kept from one search to the next.
@@ -120,9 +133,11 @@ struct Index {
 /// What a search reports, as it goes on.
 #[derive(Debug)]
 enum Report {
-    Found(Inode, Identity, Arc<OwnedFd>),
+    Found(Inode, Identity, Arc<OwnedFd>, Access),
     Short(Shortfall),
     Unsearched(String),
+    /// What was in the way passes.
+    Again,
 }
 
 /// Where a search reports to. Not one message each: of ten thousand files each would wake whoever
@@ -131,6 +146,7 @@ struct Reports {
     made: Arc<Mutex<Vec<Report>>>,
     /// Places that were told, or left out.
     unsearched: AtomicUsize,
+    again: AtomicBool,
     /// Dropped with the search.
     end: oneshot::Sender<()>,
 }
@@ -149,7 +165,12 @@ impl Reports {
         let (sender, receiver) = oneshot::channel();
         let unsearched = AtomicUsize::new(0);
         (
-            Self { made: Arc::clone(&made), unsearched, end: sender },
+            Self {
+                made: Arc::clone(&made),
+                unsearched,
+                again: AtomicBool::new(false),
+                end: sender,
+            },
             Received { made, end: receiver },
         )
     }
@@ -160,6 +181,8 @@ impl Reports {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let is_too_many = match &report {
             Report::Found(..) => false,
+            // Once says it all.
+            Report::Again => self.again.swap(true, Ordering::Relaxed),
             Report::Short(_) => made.len() >= MAX_REPORTS,
             Report::Unsearched(_) => {
                 self.unsearched.fetch_add(1, Ordering::Relaxed) >= MAX_UNSEARCHED
@@ -213,7 +236,10 @@ impl Site {
         let deadline = self.deadline(Instant::now());
         match self.start(Arc::clone(&wanted), reports) {
             Ok(()) => gathered.gather(received, deadline).await,
-            Err(reason) => gathered.findings.unsearched.push(reason),
+            Err(reason) => {
+                gathered.findings.unsearched.push(reason);
+                gathered.findings.passing = true;
+            }
         }
         gathered.finish(&wanted)
     }
@@ -224,13 +250,7 @@ impl Site {
     }
 
     fn start(self, wanted: Arc<[Identity]>, reports: Reports) -> Result<(), String> {
-        let slot = Slot::take(&self.searches).ok_or_else(|| {
-            format!("{MAX_SEARCHES} earlier searches of the container have not come back")
-        })?;
-        let search = move || {
-            search::run(&self, &wanted, &reports);
-            drop(slot);
-        };
+        let search = move || search::run(&self, &wanted, &reports);
         let spawned = thread::Builder::new().name("identify".into()).spawn(search);
         spawned.map(drop).map_err(|error| format!("no thread for the search: {error}"))
     }
@@ -270,6 +290,7 @@ impl Gathered {
         if timeout_at(deadline, &mut end).await.is_err() {
             let late = format!("the search was not done after {:.1?}", started.elapsed());
             self.findings.unsearched.push(late);
+            self.findings.passing = true;
         }
         // Whoever waits no longer ends the search.
         drop(end);
@@ -279,12 +300,14 @@ impl Gathered {
 
     fn note(&mut self, report: Report) {
         match report {
-            Report::Found(inode, identity, file) => {
-                let fresh = Found { inode, identities: BTreeSet::new(), file };
+            Report::Found(inode, identity, file, access) => {
+                self.findings.passing |= matches!(access, Access::Leased | Access::Hangs);
+                let fresh = Found { inode, identities: BTreeSet::new(), file, access };
                 self.by_inode.entry(inode).or_insert(fresh).identities.insert(identity);
             }
             Report::Short(shortfall) => self.findings.shortfalls.push(shortfall),
             Report::Unsearched(place) => self.findings.unsearched.push(place),
+            Report::Again => self.findings.passing = true,
         }
     }
 

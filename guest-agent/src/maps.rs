@@ -12,6 +12,7 @@ mod identity;
 mod install;
 mod names;
 mod opener;
+mod readers;
 mod table;
 mod takeover;
 mod task;
@@ -36,6 +37,7 @@ pub use install::{InstallError, SwitchError};
 use names::Names;
 pub(crate) use opener::HANGING;
 use opener::Opener;
+use readers::Readers;
 use table::Table;
 pub use takeover::{Note, NoteTooLong};
 
@@ -109,6 +111,9 @@ pub enum MapsError {
     /// What is to be noted of a container is too long.
     #[error(transparent)]
     Note(#[from] NoteTooLong),
+    /// The kernel gave no map to wait for its programs with.
+    #[error("no map to wait for programs with: {0}")]
+    Readers(#[source] io::Error),
     /// The kernel gave no randomness for the hash key.
     #[error("no random hash key: {0}")]
     Random(getrandom::Error),
@@ -133,9 +138,12 @@ pub struct Maps {
     rare: Rare,
     hash_key: HashKey,
     opener: Opener,
+    readers: Readers,
     installed: StdHashMap<u32, Installed>,
     /// Written, and not in force yet.
     staged: StdHashMap<u32, Installed>,
+    /// Out of force, and not erased yet: it is not known whether a program still uses them.
+    retired: Vec<Installed>,
     free: BTreeSet<u32>,
     last_container: u32,
     last_set: u32,
@@ -180,8 +188,10 @@ impl Maps {
             rare: Rare::at(pins),
             hash_key: HashKey([0; 2]),
             opener: Opener::default(),
+            readers: Readers::new().map_err(MapsError::Readers)?,
             installed: StdHashMap::new(),
             staged: StdHashMap::new(),
+            retired: Vec::new(),
             free: (0..abi::MAX_SLOTS).collect(),
             last_container: 0,
             last_set: 0,
@@ -248,8 +258,8 @@ impl Maps {
         }
         ignore_absent(self.records.remove(&slot.index)).map_err(failed("forgetting a record"))?;
         if let Some(installed) = self.installed.remove(&slot.index) {
-            task::wait_for_readers();
-            self.erase(installed)?;
+            self.opener.forget(slot.container);
+            self.retire(installed)?;
             self.forget_taints(slot)?;
         }
         self.unstage(slot)?;

@@ -10,6 +10,7 @@ mod kernel;
 mod note;
 mod owner;
 mod prepare;
+mod renew;
 mod view;
 
 use tokio::{
@@ -23,6 +24,7 @@ pub use kernel::double;
 use owner::Owner;
 pub use owner::{Recovered, same_container};
 use prepare::{Prepared, Sites};
+use renew::Retries;
 pub use view::{ContainerView, InForce, State, View};
 
 use crate::{
@@ -136,6 +138,8 @@ enum Command {
     /// The set that a container at the gate waits to be searched for.
     Awaited(ContainerId, oneshot::Sender<Option<(Accepted, Sites)>>),
     Admit(ContainerId, Box<Prepared>, oneshot::Sender<()>),
+    /// The set is in force, and was searched for once more: whether it still is.
+    Renew(Box<Prepared>, oneshot::Sender<bool>),
     Remove(Target, oneshot::Sender<Result<(), RemoveError>>),
     Root(ContainerId, oneshot::Sender<Result<Arc<Root>, RootError>>),
     Counters(oneshot::Sender<Result<KernelCounters, MapsError>>),
@@ -147,6 +151,7 @@ enum Command {
 pub struct Registry {
     commands: mpsc::Sender<Command>,
     view: watch::Receiver<Arc<View>>,
+    retries: Retries,
 }
 
 /// What the owner's thread runs on.
@@ -162,7 +167,8 @@ pub struct Inbox {
 pub fn channel() -> (Registry, Inbox) {
     let (commands, inbox) = mpsc::channel(QUEUE);
     let (published, view) = watch::channel(Arc::default());
-    (Registry { commands, view }, Inbox { commands: inbox, view: published })
+    let retries = Retries::default();
+    (Registry { commands, view, retries }, Inbox { commands: inbox, view: published })
 }
 
 // === impl Inbox ===

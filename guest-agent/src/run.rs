@@ -23,7 +23,7 @@ use crate::{
     containers::Cgroup,
     events::{self, Drops, Numbers, Source},
     gate::{self, Gate},
-    heap,
+    heap, identify,
     loader::{self, Loaded},
     maps::Maps,
     mounts, notify,
@@ -178,6 +178,9 @@ impl KernelThread {
             return Err(error.into());
         }
         mounts::prepare(&self.pins)?;
+        if let Err(error) = identify::shorten_leases() {
+            tracing::warn!(%error, "leases keep files from being held for longer than a second");
+        }
         let Loaded { mut maps, ring, counters, journal, names_kept } = self.load()?;
         let not_exempted = self.exempt_cgroup.iter().filter_map(|path| exempt(&mut maps, path));
         let mut losses: BTreeSet<_> = not_exempted.collect();

@@ -16,6 +16,7 @@ mod files;
 mod gate;
 mod guard;
 mod hardening;
+mod held;
 mod identity;
 mod mounts;
 mod overload;

@@ -87,9 +87,21 @@ pub(super) fn size_of_file(directory: impl AsFd, name: &[u8]) -> Result<Option<u
     Ok(is_file.then_some(stat.stx_size))
 }
 
-/// Opens for reading the inode of a handle, whatever has its name by now.
+/// Opens for reading the inode of a handle, whatever has its name by now. Waits for no lease: the
+/// kernel asks the holder for it, and says `WouldBlock`.
 pub(super) fn reopen(handle: &OwnedFd) -> io::Result<File> {
-    File::open(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+    open_as(handle, OFlags::NONBLOCK)
+}
+
+/// The same, and waits until the holder of a lease has given it up, or the kernel has taken it.
+pub(super) fn reopen_patiently(handle: &OwnedFd) -> io::Result<File> {
+    open_as(handle, OFlags::empty())
+}
+
+fn open_as(handle: &OwnedFd, how: OFlags) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | how;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
 }
 
 pub(super) fn facts_of(fd: impl AsFd) -> Result<Facts, Errno> {

@@ -40,6 +40,20 @@ pub(super) enum HashError {
     Changing,
 }
 
+// === impl HashError ===
+
+impl HashError {
+    /// Whether somebody has a lease on the file.
+    pub(super) fn is_lease(&self) -> bool {
+        matches!(self, Self::Read(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether another search may read the file.
+    pub(super) fn is_passing(&self) -> bool {
+        self.is_lease() || matches!(self, Self::Changing)
+    }
+}
+
 /// Bytes that a search may still read.
 pub(super) struct Budget(u64);
 

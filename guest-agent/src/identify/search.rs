@@ -7,17 +7,19 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use policy_model::{RulePath, limits::MAX_IDENTITY_LINKS};
 use rustix::{fs::FileType, io::Errno};
 
 use super::{
-    Index, Report, Reports, Shortfall, Site,
-    beneath::{Facts, Inode, Reach, handle, reopen},
+    Index, MAX_SEARCHES, Report, Reports, Shortfall, Site, Slot,
+    beneath::{Facts, Inode, Reach, handle},
     content::{Budget, Hashes, Sha},
+    find::{Wanted, many_names},
     index::{Walk, is_elsewhere},
+    leased,
+    names::{Access, Lack, Named, Names},
 };
 use crate::{
-    containers::{Mount, Mounts, Root},
+    containers::{Mount, Mounts},
     lower::Identity,
     maps::ResidueReason,
 };
@@ -47,7 +49,10 @@ const NO_DATA: [&str; 17] = [
 const KEEP_TIME: [&str; 6] = ["overlay", "ext4", "xfs", "tmpfs", "ramfs", "erofs"];
 
 /// Files that one search holds: descriptors of the agent, of which it may have four times as many.
-const MAX_HELD: usize = 16_384;
+pub(super) const MAX_HELD: usize = 16_384;
+
+/// Files of equal size that may be leased: a container has no good reason for more than a few.
+const MAX_LEASED: usize = 256;
 
 /// What a content is looked for with: of files that were found by name, and of content rules.
 struct Sought {
@@ -69,28 +74,32 @@ struct Search<'a> {
     by_size: BTreeMap<u64, Vec<usize>>,
     known: BTreeSet<Inode>,
     budget: Budget,
-    /// The last directory that a file was not found in, and why it is absent itself, if it is.
-    missed: Option<(String, Option<Errno>)>,
+    /// Files that were leased when they were to be read.
+    leased: Vec<Named>,
 }
 
 pub(super) fn run(site: &Site, wanted: &[Identity], reports: &Reports) {
     let mut search = Search::new(reports);
+    let mounts = site.root.mounts(&site.init);
+    let seen = mounts.as_ref().map(|mounts| mounts.views.concat()).unwrap_or_default();
+    let served: Vec<_> = seen.iter().filter(|it| is_served(it)).collect();
+    search.find_named(site, Wanted::of(wanted, &site.root, &served));
     for identity in wanted {
-        match identity {
-            Identity::Path(path) | Identity::Binary(path) => {
-                search.find(site, path, identity);
-            }
-            Identity::Content { sha256, size } => {
-                search.seek(identity.clone(), *size, Content::Known(*sha256));
-            }
+        if let Identity::Content { sha256, size } = identity {
+            search.seek(identity.clone(), *size, Content::Known(*sha256));
         }
     }
     if search.sought.is_empty() {
         return;
     }
-    match site.root.mounts(&site.init) {
-        Ok(Mounts { views, unread }) => {
-            search.find_twins(site, &views.concat());
+    let Some(_slot) = Slot::take(&site.searches) else {
+        search.again(true);
+        let hang = format!("{MAX_SEARCHES} earlier searches of the container have not come back");
+        return search.unsearched(hang);
+    };
+    match mounts {
+        Ok(Mounts { unread, .. }) => {
+            search.find_twins(site, &seen);
             if let Some(error) = unread {
                 search.unsearched(format!("what was mounted since its registration: {error}"));
             }
@@ -109,54 +118,42 @@ impl<'a> Search<'a> {
             by_size: BTreeMap::new(),
             known: BTreeSet::new(),
             budget: Budget::default(),
-            missed: None,
+            leased: Vec::new(),
         }
     }
 
-    /// Looks for a file by its name.
-    fn find(&mut self, site: &Site, path: &RulePath, identity: &Identity) {
-        let identity = identity.clone();
-        if self.known.len() >= MAX_HELD {
-            let (reason, detail) =
-                (ResidueReason::Unreadable, format!("{MAX_HELD} files are held"));
-            return self.report(Report::Short(Shortfall { identity, reason, detail }));
-        }
-        let directory = match path.as_str().rsplit_once('/') {
-            None | Some(("", _)) => "/",
-            Some((directory, _)) => directory,
-        };
-        let found = match self.absence_of(directory) {
-            Some(errno) => Err(told(errno)),
-            None => find(&site.root, path, &identity),
-        };
-        if matches!(found, Err((ResidueReason::Absent, _))) {
-            self.miss(&site.root, directory);
-        }
-        match found {
-            Ok((file, facts)) => {
-                let file = Arc::new(file);
-                self.known.insert(facts.inode);
-                self.report(Report::Found(facts.inode, identity.clone(), Arc::clone(&file)));
-                self.seek(identity, facts.size, Content::Of(file, facts));
-            }
-            Err((reason, detail)) => {
-                self.report(Report::Short(Shortfall { identity, reason, detail }));
+    /// Looks for files by their names, and waits for those that are leased.
+    fn find_named(&mut self, site: &Site, wanted: Wanted) {
+        let goes_on = || !self.reports.is_closed();
+        let identities = wanted.identities();
+        let outcomes = Names::new(wanted, &site.searches.hanging).find(goes_on);
+        let (mut found, mut leased) = (Vec::new(), Vec::new());
+        for (identity, outcome) in identities.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(named) if matches!(named.access, Access::Leased) => {
+                    leased.push((identity, named));
+                }
+                Ok(named) => found.push((identity, named)),
+                Err(Lack { reason, detail, passing }) => {
+                    self.again(passing);
+                    self.report(Report::Short(Shortfall { identity, reason, detail }));
+                }
             }
         }
-    }
-
-    fn absence_of(&self, directory: &str) -> Option<Errno> {
-        self.missed.as_ref().filter(|(known, _)| known == directory)?.1
-    }
-
-    /// Looks once for a directory that lacks a file: names come in order, and those that are to be
-    /// blocked are often of programs whose directory no image has.
-    fn miss(&mut self, root: &Root, directory: &str) {
-        if self.missed.as_ref().is_none_or(|(known, _)| known != directory) {
-            let errno = handle(root, directory.as_bytes(), Reach::Container).err();
-            let absence = errno.filter(|errno| matches!(*errno, Errno::NOENT | Errno::NOTDIR));
-            self.missed = Some((directory.to_owned(), absence));
+        let (identities, files): (Vec<_>, Vec<_>) = leased.into_iter().unzip();
+        let freed = leased::wait(files, &site.searches.hanging, goes_on);
+        for (identity, named) in found.into_iter().chain(identities.into_iter().zip(freed)) {
+            self.hold(identity, named);
         }
+    }
+
+    /// A file was found by its name: others may have its content.
+    fn hold(&mut self, identity: Identity, named: Named) {
+        let Named { file, facts, access } = named;
+        self.known.insert(facts.inode);
+        let (file_too, identity_too) = (Arc::clone(&file), identity.clone());
+        self.report(Report::Found(facts.inode, identity_too, file_too, access));
+        self.seek(identity, facts.size, Content::Of(file, facts));
     }
 
     /// Every empty file has the content of an empty one: that says nothing.
@@ -180,7 +177,7 @@ impl<'a> Search<'a> {
             if NO_DATA.contains(&mount.fs_type.as_str()) {
                 continue;
             }
-            if is_served_by_a_process(&mount.fs_type) {
+            if is_served(mount) {
                 self.unsearched(format!("`{point}`, which a process serves ({})", mount.fs_type));
                 continue;
             }
@@ -205,6 +202,7 @@ impl<'a> Search<'a> {
                 opened => self.compare(opened, hashes),
             }
         }
+        self.compare_leased(&site.searches.hanging, hashes);
     }
 
     /// Holds a file whose content is sought.
@@ -214,35 +212,52 @@ impl<'a> Search<'a> {
             Err(errno) if is_elsewhere(errno) => return,
             Err(errno) => return self.unsearched(format!("a file cannot be opened: {errno}")),
         };
-        let sought = self.by_size.get(&facts.size).cloned().unwrap_or_default();
+        let is_sought = self.by_size.contains_key(&facts.size);
         let is_new = facts.kind == FileType::RegularFile && !self.known.contains(&facts.inode);
-        if !is_new || sought.is_empty() || self.reports.is_closed() {
+        if !is_new || !is_sought || self.reports.is_closed() {
             return;
         }
         if self.known.len() >= MAX_HELD {
             return self.unsearched(format!("files beyond the first {MAX_HELD}"));
         }
-        let file = Arc::new(file);
-        let content = match hashes.of(&file, &facts, &mut self.budget) {
+        self.compare_file(Named { file: Arc::new(file), facts, access: Access::Free }, hashes);
+    }
+
+    fn compare_file(&mut self, named: Named, hashes: &mut Hashes) {
+        let facts = named.facts;
+        let content = match hashes.of(&named.file, &facts, &mut self.budget) {
             Ok(content) => content,
+            Err(error) if error.is_lease() && self.leased.len() < MAX_LEASED => {
+                return self.leased.push(Named { access: Access::Leased, ..named });
+            }
             Err(error) => {
-                let of = facts.size;
-                return self.unsearched(format!("a file of {of} bytes: {error}"));
+                self.again(error.is_passing());
+                return self.unsearched(format!("a file of {} bytes: {error}", facts.size));
             }
         };
-        for at in sought {
-            self.compare_with(at, (&file, &facts, content), hashes);
+        for at in self.by_size.get(&facts.size).cloned().unwrap_or_default() {
+            self.compare_with(at, (&named, content), hashes);
         }
         // It may have more names.
         self.known.insert(facts.inode);
     }
 
-    fn compare_with(
-        &mut self,
-        at: usize,
-        (file, facts, content): (&Arc<OwnedFd>, &Facts, Sha),
-        hashes: &mut Hashes,
-    ) {
+    /// Once all others are done: the holders of the leases have had time to give them up.
+    fn compare_leased(&mut self, hanging: &Arc<()>, hashes: &mut Hashes) {
+        let leased = std::mem::take(&mut self.leased);
+        for named in leased::wait(leased, hanging, || !self.reports.is_closed()) {
+            match named.access {
+                Access::Leased => {
+                    self.again(true);
+                    self.unsearched(format!("a file of {} bytes: it is leased", named.facts.size));
+                }
+                _ => self.compare_file(named, hashes),
+            }
+        }
+    }
+
+    fn compare_with(&mut self, at: usize, (named, content): (&Named, Sha), hashes: &mut Hashes) {
+        let Named { file, facts, access } = named;
         let Some(sought) = self.sought.get_mut(at) else { return };
         let wanted = match &sought.content {
             Content::Known(sha) => *sha,
@@ -253,6 +268,7 @@ impl<'a> Search<'a> {
                 }
                 Err(error) => {
                     let place = format!("files with the content of `{}`: {error}", sought.identity);
+                    self.again(error.is_passing());
                     return self.unsearched(place);
                 }
             },
@@ -268,7 +284,7 @@ impl<'a> Search<'a> {
                 let detail = format!("a file of equal content: {detail}");
                 Report::Short(Shortfall { identity, reason, detail })
             }
-            None => Report::Found(facts.inode, identity, Arc::clone(file)),
+            None => Report::Found(facts.inode, identity, Arc::clone(file), access.clone()),
         };
         self.report(report);
     }
@@ -277,50 +293,20 @@ impl<'a> Search<'a> {
         self.report(Report::Unsearched(place));
     }
 
+    /// Says that another search may find what this one could not.
+    fn again(&self, is_passing: bool) {
+        if is_passing {
+            self.report(Report::Again);
+        }
+    }
+
     fn report(&self, report: Report) {
         self.reports.send(report);
     }
 }
 
-/// virtiofs is served by the host, and walked as any other.
-fn is_served_by_a_process(fs_type: &str) -> bool {
+/// Whether a process serves it: virtiofs is served by the host, and walked as any other.
+fn is_served(mount: &Mount) -> bool {
+    let fs_type = mount.fs_type.as_str();
     matches!(fs_type, "fuse" | "fuseblk") || fs_type.starts_with("fuse.")
-}
-
-fn find(
-    root: &Root,
-    path: &RulePath,
-    identity: &Identity,
-) -> Result<(OwnedFd, Facts), (ResidueReason, String)> {
-    let found = handle(root, path.as_str().as_bytes(), Reach::Container);
-    let (file, facts) = found.map_err(told)?;
-    match facts.kind {
-        FileType::Symlink => Err((ResidueReason::Symlink, "a symbolic link".into())),
-        FileType::RegularFile => match many_names(identity, &facts) {
-            Some(detail) => Err((ResidueReason::ManyNames, detail)),
-            // It is opened once more to be recorded; what hangs then hangs here first.
-            None => match reopen(&file) {
-                Ok(_) => Ok((file, facts)),
-                Err(error) => Err((ResidueReason::Unreadable, error.to_string())),
-            },
-        },
-        _ => Err((ResidueReason::Unreadable, "no regular file".into())),
-    }
-}
-
-fn told(errno: Errno) -> (ResidueReason, String) {
-    let reason = match errno {
-        Errno::NOENT | Errno::NOTDIR => ResidueReason::Absent,
-        Errno::LOOP => ResidueReason::Symlink,
-        _ => ResidueReason::Unreadable,
-    };
-    (reason, std::io::Error::from(errno).to_string())
-}
-
-/// A binary whose applets are told apart may have as many as it likes.
-fn many_names(identity: &Identity, facts: &Facts) -> Option<String> {
-    let names = facts.names;
-    let is_one_for_all = names > MAX_IDENTITY_LINKS && !matches!(identity, Identity::Binary(_));
-    is_one_for_all
-        .then(|| format!("the inode has {names} names; its identity stands for all of them"))
 }

@@ -172,10 +172,10 @@ async fn a_search_that_hangs_is_told_apart_from_one_that_finds_nothing() {
     assert_eq!(root.names(&findings, &ALL), ["usr/bin/apt"]);
     assert!(findings.unsearched[0].contains("not done after"), "{findings:?}");
 
+    // Names are found however many searches for content hang.
     let findings = root.search(&[path("/usr/bin/apt")]).await;
-    assert!(findings.files.is_empty());
-    assert_eq!(reasons(&findings), [ResidueReason::Unreadable]);
-    assert!(findings.unsearched[0].contains("have not come back"), "{findings:?}");
+    assert_eq!(root.names(&findings, &ALL), ["usr/bin/apt"]);
+    assert!(findings.passing && findings.unsearched[0].contains("have not come back"));
     drop((hanging, searches));
 }
 

@@ -8,19 +8,24 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    io,
     os::fd::OwnedFd,
     sync::Arc,
 };
 
 use guest_bpf::abi;
 use policy_model::{Category, RuleId};
+use rustix::fs::fstatfs;
 
 use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
 use crate::{
-    identify::{Findings, Found, Inode},
+    identify::{Access, Findings, Found, Inode},
     lower::{Identity, Plan, has_unknown_lists},
     reason,
 };
+
+/// include/uapi/linux/magic.h
+const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
 
 /// Places that one residue names.
 const MAX_PLACES: usize = 4;
@@ -67,6 +72,14 @@ pub(super) struct Held {
     file: Arc<OwnedFd>,
 }
 
+/// What came of an attempt to let the kernel record a file.
+enum Recorded {
+    All,
+    /// The file itself, but perhaps not that of the layer behind it.
+    Partly(String),
+    Not(String),
+}
+
 /// What a plan says of identities.
 pub(super) struct Holding<'p> {
     plan: &'p Plan<'p>,
@@ -101,14 +114,15 @@ impl Maps {
         let holding = self.holding(plan);
         self.opener.begin();
         for found in &findings.files {
-            match self.record(next, &holding, found)? {
-                None => {
-                    let (tags, file) = (self.tags(&holding, found), Arc::clone(&found.file));
-                    next.held.push(Held { inode: found.inode, tags, file });
-                }
-                Some(reason) => residues.extend(found.identities.iter().flat_map(|identity| {
+            let recorded = self.record(next, &holding, found)?;
+            if !matches!(recorded, Recorded::Not(_)) {
+                let (tags, file) = (self.tags(&holding, found), Arc::clone(&found.file));
+                next.held.push(Held { inode: found.inode, tags, file });
+            }
+            if let Recorded::Partly(reason) | Recorded::Not(reason) = recorded {
+                residues.extend(found.identities.iter().flat_map(|identity| {
                     residues_for(plan, identity, ResidueReason::Unreadable, &reason)
-                })),
+                }));
             }
         }
         Ok(residues)
@@ -163,27 +177,28 @@ impl Maps {
         self.inodes.insert(key, class, 0).map_err(failed("carrying an identity over"))
     }
 
-    /// Opens a file while the kernel watches. Returns why that was impossible. What an inode is held
-    /// for already, as the layer's of two files of an overlay, it is held for too.
+    /// Opens a file while the kernel watches. What an inode is held for already, as the layer's of two
+    /// files of an overlay, it is held for too.
     fn record(
         &mut self,
         next: &mut Installed,
         holding: &Holding<'_>,
         found: &Found,
-    ) -> Result<Option<String>, InstallError> {
+    ) -> Result<Recorded, InstallError> {
         let mut tags = self.tags(holding, found);
         loop {
             let class = self.class_of(next, holding, tags.clone())?;
-            let (probe, opened) = match self.opener.thread() {
+            let container = next.slot.container;
+            let (probe, opened) = match self.opener.thread(container) {
                 Ok(thread) => self.probe(
                     abi::Probe { thread, set: next.set, class_id: class, ..abi::Probe::default() },
-                    found,
+                    (container, found),
                 )?,
-                Err(error) => return Ok(Some(error.to_string())),
+                Err(error) => return Ok(Recorded::Not(error.to_string())),
             };
             let abi::Probe { seen, failed, .. } = probe;
             if let (0, Err(error)) = (seen + failed, &opened) {
-                return Ok(Some(error.to_string()));
+                return Ok(Recorded::Not(error.to_string()));
             }
             if seen == 0 || failed > 0 {
                 return Err(InstallError::Identity {
@@ -191,12 +206,9 @@ impl Maps {
                     reason: format!("the kernel recorded {seen} inodes and lost {failed}"),
                 });
             }
-            if probe.met == 0 {
-                return Ok(None);
-            }
             let met = next.tags_of(probe.met).cloned().unwrap_or_default();
             if met.is_subset(&tags) {
-                return Ok(None);
+                return Ok(recorded(found, opened));
             }
             tags.extend(met);
         }
@@ -205,10 +217,11 @@ impl Maps {
     fn probe(
         &mut self,
         probe: abi::Probe,
-        found: &Found,
-    ) -> Result<(abi::Probe, std::io::Result<()>), MapsError> {
+        (container, found): (u32, &Found),
+    ) -> Result<(abi::Probe, io::Result<()>), MapsError> {
         self.probes.set(0, probe, 0).map_err(failed("announcing an open"))?;
-        let opened = self.opener.open(&found.file);
+        let hangs = matches!(found.access, Access::Hangs);
+        let opened = self.opener.open(container, &found.file, hangs);
         let probe = self.probes.get(&0, 0).map_err(failed("reading what an open showed"));
         self.end_probe()?;
         Ok((probe?, opened))
@@ -282,6 +295,18 @@ impl Maps {
 impl Installed {
     fn tags_of(&self, class: u32) -> Option<&BTreeSet<Tag>> {
         self.identities.iter().find(|(_, known)| **known == class).map(|(tags, _)| tags)
+    }
+}
+
+/// A file whose open was recorded, but did not come back, or met a lease: an overlay's opens that of
+/// its layer only later.
+fn recorded(found: &Found, opened: io::Result<()>) -> Recorded {
+    let is_overlay = || fstatfs(&*found.file).is_ok_and(|fs| fs.f_type == OVERLAYFS_SUPER_MAGIC);
+    match opened {
+        Err(error) if is_overlay() => {
+            Recorded::Partly(format!("it is held, its overlay's layer perhaps not: {error}"))
+        }
+        _ => Recorded::All,
     }
 }
 

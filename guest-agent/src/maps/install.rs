@@ -13,7 +13,6 @@ use guest_bpf::{abi, hash};
 use super::{
     Maps, MapsError, Residue, Slot, failed,
     identity::{Held, Identities},
-    task,
 };
 use crate::{
     identify::Findings,
@@ -173,12 +172,11 @@ impl Maps {
     /// moment of the switch.
     pub fn settle(&mut self, slot: Slot, plan: &Plan<'_>) -> Result<(), MapsError> {
         let Some(mut next) = self.staged.remove(&slot.index) else { return Ok(()) };
-        task::wait_for_readers();
-        // Once more: a copy-up may have added to the old set until nobody used it.
+        let waited = self.await_readers();
+        // Once more: a copy-up may have added to the old set until it was used no more.
         let carried = self.carry(&mut next, plan);
-        if let Some(old) = self.installed.insert(slot.index, next)
-            && let Err(error) = self.erase(old)
-        {
+        self.retired.extend(self.installed.insert(slot.index, next));
+        if waited && let Err(error) = self.erase_retired() {
             let error = reason::of(&error);
             tracing::error!(error, "a rule set that is out of force stays in memory");
         }
@@ -237,7 +235,7 @@ impl Maps {
             };
             hashes.push(hash);
         }
-        let known = self.installed.values().chain(self.staged.values());
+        let known = self.installed.values().chain(self.staged.values()).chain(&self.retired);
         let known = known.flat_map(|installed| &installed.nodes);
         if collide(&hashes, known) {
             return Ok(false);
@@ -287,6 +285,29 @@ impl Maps {
         };
         let index = next.slot.index * 2 + (next.set & 1);
         self.sets.set(index, set, 0).map_err(failed("writing the set"))
+    }
+
+    /// Whether every program has ended that began before.
+    fn await_readers(&self) -> bool {
+        let waited = self.readers.wait();
+        if let Err(error) = &waited {
+            tracing::error!(%error, "the rule set before stays in memory: its readers are not known");
+        }
+        waited.is_ok()
+    }
+
+    /// Erases what was just taken out of force, unless a program may still use it: for that there is
+    /// a next time.
+    pub(super) fn retire(&mut self, installed: Installed) -> Result<(), MapsError> {
+        self.retired.push(installed);
+        if self.await_readers() { self.erase_retired() } else { Ok(()) }
+    }
+
+    fn erase_retired(&mut self) -> Result<(), MapsError> {
+        while let Some(retired) = self.retired.pop() {
+            self.erase(retired)?;
+        }
+        Ok(())
     }
 
     /// Takes out of the kernel what nobody looks up any more.

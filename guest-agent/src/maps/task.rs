@@ -23,9 +23,6 @@ const PIDFD_THREAD: libc::c_uint = libc::O_EXCL.cast_unsigned();
 const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_ANY: u64 = 0;
 
-/// Waits until every program that began before has ended (include/uapi/linux/membarrier.h).
-const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
-
 /// `union bpf_attr` of the map commands.
 #[repr(C)]
 struct MapElement {
@@ -53,19 +50,6 @@ pub(super) fn label(tasks: &MapData, pid: u32, label: &abi::Task) -> Result<(), 
             }
             labelled.insert(thread);
         }
-    }
-}
-
-/// Waits for programs that may still use what was just taken out of force.
-///
-/// On one processor the kernel need not wait: a guest kernel without preemption has no program
-/// half-way while we run.
-pub(super) fn wait_for_readers() {
-    #[expect(unsafe_code, reason = "no library of ours has membarrier(2)")]
-    // SAFETY: membarrier takes three integers and touches no memory of ours.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if result != 0 {
-        tracing::warn!(error = %io::Error::last_os_error(), "membarrier refused");
     }
 }
 

@@ -96,6 +96,10 @@ impl<K: Kernel> Owner<K> {
                 self.admit(&id, &prepared);
                 self.answer(reply, ());
             }
+            Command::Renew(prepared, reply) => {
+                let renewed = self.renew(&prepared);
+                self.answer(reply, renewed);
+            }
             Command::Remove(target, reply) => {
                 let removed = self.remove(&target);
                 self.answer(reply, removed);

@@ -45,7 +45,7 @@ pub(super) fn needs_search(rules: &RuleSet) -> bool {
 // === impl Prepared ===
 
 impl Prepared {
-    async fn new(set: Accepted, sites: Sites) -> Self {
+    pub(super) async fn new(set: Accepted, sites: Sites) -> Self {
         let identities: Arc<[_]> = sorted_identities_of(&set.rules).into();
         let started = Instant::now();
         let mut searches = JoinSet::new();
@@ -65,7 +65,7 @@ impl Prepared {
             }
         }
         for (id, init, findings) in searches.join_all().await {
-            let Findings { files, shortfalls, unsearched } = &findings;
+            let Findings { files, shortfalls, unsearched, passing: _ } = &findings;
             let (found, short) = (files.len(), shortfalls.len());
             let took = started.elapsed();
             tracing::debug!(container = %id, found, short, ?unsearched, ?took, "searched");
@@ -87,9 +87,18 @@ impl From<Accepted> for Prepared {
 impl Surveys {
     /// What was found; nothing where nothing was sought.
     pub(super) fn of(&self, id: &ContainerId) -> &Findings {
-        const NONE: &Findings =
-            &Findings { files: Vec::new(), shortfalls: Vec::new(), unsearched: Vec::new() };
+        const NONE: &Findings = &Findings {
+            files: Vec::new(),
+            shortfalls: Vec::new(),
+            unsearched: Vec::new(),
+            passing: false,
+        };
         self.0.get(id).map_or(NONE, |(_, findings)| findings)
+    }
+
+    /// Whether another search may find more.
+    pub(super) fn are_passing(&self) -> bool {
+        self.0.values().any(|(_, findings)| findings.passing)
     }
 
     /// Whether this container was searched, not one before it of the same id.
@@ -129,8 +138,13 @@ impl Registry {
         for _ in 0..MAX_ROUNDS {
             let sites = self.ask(|reply| Command::Sites(target.clone(), reply)).await?;
             let prepared = Prepared::new(accepted.clone(), sites).await;
+            let passing = prepared.surveys.are_passing();
             match self.ask(|reply| Command::Apply(Box::new(prepared), reply)).await? {
                 Err(ApplyError::Unsearched(_)) => {}
+                Ok(applied) => {
+                    self.retry_if(passing, accepted);
+                    return Ok(applied);
+                }
                 applied => return applied,
             }
         }
@@ -143,7 +157,8 @@ impl Registry {
         for _ in 0..MAX_ROUNDS {
             let (set, sites) = awaited;
             let (generation, digest) = (set.rules.generation, set.digest);
-            let prepared = Box::new(Prepared::new(set, sites).await);
+            let prepared = Box::new(Prepared::new(set.clone(), sites).await);
+            let passing = prepared.surveys.are_passing();
             let admit = |reply| Command::Admit(id.clone(), prepared, reply);
             let asked = match self.ask(admit).await {
                 Ok(()) => self.ask(|reply| Command::Awaited(id.clone(), reply)).await,
@@ -157,7 +172,8 @@ impl Registry {
                     return;
                 }
                 Ok(Some(next)) => awaited = next,
-                Ok(None) | Err(Stopped) => return,
+                Ok(None) => return self.retry_if(passing, set),
+                Err(Stopped) => return,
             }
         }
     }
@@ -218,6 +234,25 @@ mod tests {
             assert_eq!(state.findings.len(), 4);
             assert!(state.findings.iter().all(|findings| findings.shortfalls.len() == 2));
         });
+    }
+
+    #[tokio::test]
+    async fn what_a_later_search_finds_is_held_as_long_as_its_set_is_in_force() {
+        let (registry, kernel) = registry();
+        let process = Waiting::spawn();
+        let _verdict = within(registry.announce(arrival("c1", &process))).await.unwrap();
+        let set = by_identity(1);
+        assert!(within(registry.apply(set.clone())).await.unwrap().bound);
+        let searched = async || {
+            let sites = registry.ask(|reply| Command::Sites(target(), reply)).await.unwrap();
+            let prepared = Box::new(Prepared::new(set.clone(), sites).await);
+            registry.ask(|reply| Command::Renew(prepared, reply)).await.unwrap()
+        };
+        assert!(within(searched()).await);
+        kernel.with(|state| assert_eq!(state.installed.len(), 2));
+        assert!(within(registry.apply(by_identity(2))).await.unwrap().bound);
+        assert!(!within(searched()).await);
+        kernel.with(|state| assert_eq!(state.installed.len(), 3));
     }
 
     #[tokio::test]

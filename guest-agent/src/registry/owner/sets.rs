@@ -15,6 +15,7 @@ use crate::{
     containers::{ContainerId, Init, Role},
     identify::Site,
     maps::Residue,
+    reason,
     registry::{
         Kernel, RemoveError, RootError, State,
         prepare::{Prepared, Sites, Surveys, needs_search},
@@ -98,6 +99,23 @@ impl<K: Kernel> Owner<K> {
             // What went wrong is kept as the reason.
             drop(self.register(id, &set, prepared.surveys.of(id)));
         }
+    }
+
+    /// Holds what another search found for the set that is in force, if it still is.
+    pub(super) fn renew(&mut self, prepared: &Prepared) -> bool {
+        let Prepared { set, surveys } = prepared;
+        let target = &set.rules.target;
+        let held = self.sets.iter().find(|held| same_container(&held.rules.target, target));
+        if held.is_none_or(|held| in_force(held) != in_force(set)) {
+            return false;
+        }
+        let is_under = |it: &Container| it.permit().is_some_and(|it| it.in_force == in_force(set));
+        let mut running = self.named(target, is_under);
+        running.retain(|id| self.is_searched(id, surveys));
+        if let Err(error) = self.change(&Named { running, waiting: Vec::new() }, set, surveys) {
+            tracing::warn!(%target, error = %reason::of(&error), "not renewed");
+        }
+        true
     }
 
     fn site(&self, id: ContainerId) -> Option<(ContainerId, Init, Result<Site, RootError>)> {

@@ -28,6 +28,7 @@
 #include "lib/label.h"
 #include "lib/object.h"
 #include "lib/settled.h"
+#include "lib/quota.h"
 #include "lib/taint.h"
 #include "lib/code.h"
 #include "lib/copy.h"

@@ -28,6 +28,7 @@ use aya_obj::btf::BtfKind;
 use guest_bpf::{abi, kfunc};
 use rustix::io::Errno;
 
+pub(crate) use capacity::of as entries_of;
 pub use rare::Rare;
 
 use crate::{
@@ -67,7 +68,7 @@ pub const HOOKS: [&str; 24] = [
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 20] = [
+const MAPS: [&str; 22] = [
     "tasks",
     "slots",
     "sets",
@@ -79,6 +80,8 @@ const MAPS: [&str; 20] = [
     "inodes",
     "tokens",
     "taints",
+    "quotas",
+    "usage",
     "labels",
     "records",
     "journal",
@@ -331,6 +334,8 @@ fn init_of_guest(rename_lock: Option<u64>) -> Result<abi::Settings, LoadError> {
         init_root_ino: root.ino(),
         init_root_dev: device_of_root(&mounts).map_err(failed("the device of the root"))?,
         init_mnt_ns: namespace,
+        max_taints: entries_of("taints"),
+        max_inodes: entries_of("inodes"),
     })
 }
 

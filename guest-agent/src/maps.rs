@@ -16,6 +16,7 @@ mod readers;
 mod table;
 mod takeover;
 mod task;
+mod written;
 
 use std::{
     collections::{BTreeSet, HashMap as StdHashMap},
@@ -40,6 +41,7 @@ use opener::Opener;
 use readers::Readers;
 use table::Table;
 pub use takeover::{Note, NoteTooLong};
+use written::Written;
 
 /// A registration in the kernel. Slots are used again; the container number is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,7 +131,7 @@ pub struct Maps {
     decisions: Table<abi::DecisionKey, abi::Decision>,
     subjects: Table<abi::SubjectKey, u32>,
     inodes: HashMap<MapData, abi::InodeKey, u32>,
-    taints: HashMap<MapData, abi::TaintKey, u32>,
+    written: Written,
     probes: Array<MapData, abi::Probe>,
     cgroups: HashMap<MapData, u64, u32>,
     records: HashMap<MapData, u32, abi::Record>,
@@ -179,7 +181,11 @@ impl Maps {
             decisions: take(source, "decisions", Table::try_from)?,
             subjects: take(source, "subjects", Table::try_from)?,
             inodes: take(source, "inodes", HashMap::try_from)?,
-            taints: take(source, "taints", HashMap::try_from)?,
+            written: Written {
+                taints: take(source, "taints", HashMap::try_from)?,
+                quotas: take(source, "quotas", HashMap::try_from)?,
+                usage: take(source, "usage", Array::try_from)?,
+            },
             probes: take(source, "probes", Array::try_from)?,
             cgroups: take(source, "cgroups", HashMap::try_from)?,
             records: take(source, "records", HashMap::try_from)?,
@@ -206,6 +212,7 @@ impl Maps {
         let index = self.free.pop_first().ok_or(MapsError::Full)?;
         self.last_container += 1;
         let slot = Slot { index, container: self.last_container };
+        self.written.begin(slot.container)?;
         self.switch(slot, 0).inspect_err(|_| {
             self.free.insert(index);
         })?;
@@ -260,23 +267,10 @@ impl Maps {
         if let Some(installed) = self.installed.remove(&slot.index) {
             self.opener.forget(slot.container);
             self.retire(installed)?;
-            self.forget_taints(slot)?;
+            self.written.forget(slot.container)?;
         }
         self.unstage(slot)?;
         self.free.insert(slot.index);
-        Ok(())
-    }
-
-    /// What only this container has written is nobody's concern any more.
-    fn forget_taints(&mut self, slot: Slot) -> Result<(), MapsError> {
-        let entries = self.taints.iter().filter_map(Result::ok);
-        let keys: Vec<_> = entries
-            .filter(|(_, container)| *container == slot.container)
-            .map(|(key, _)| key)
-            .collect();
-        for key in keys {
-            ignore_absent(self.taints.remove(&key)).map_err(failed("forgetting what it wrote"))?;
-        }
         Ok(())
     }
 

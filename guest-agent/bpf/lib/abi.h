@@ -263,8 +263,23 @@ struct abi_taint_key {
 	__u32 generation;
 };
 
-/* Value of `taints` for what several containers have written; else the number of the registration. */
+/* `container` of what several containers have written. */
 #define ABI_TAINT_SHARED 0xffffffffu
+
+/* Value of `taints`: numbers of registrations. */
+struct abi_writer {
+	__u32 container; /* which has written it */
+	__u32 payer;	 /* in whose quota it counts */
+};
+
+/* Value of `quotas`: entries of each table that count as a container's. */
+struct abi_quota {
+	__u32 taints;
+	__u32 inodes;
+};
+
+/* Key of `usage`. */
+enum abi_usage { ABI_USAGE_TAKEN = 0, ABI_USAGE_RETURNED = 1 };
 
 /* Key of `subjects`: subject class of an object's class; absent = 0. */
 struct abi_subject_key {
@@ -309,6 +324,8 @@ struct abi_settings {
 	__u32 init_root_dev;
 	__u32 init_mnt_ns;
 	__u64 object; /* first bytes of the object's digest: which programs these maps belong to */
+	__u32 max_taints; /* entries that the tables have in this guest */
+	__u32 max_inodes;
 };
 
 /* Index into `counters`. */
@@ -383,7 +400,9 @@ _Static_assert(sizeof(struct abi_subject_key) == 8, "abi_subject_key");
 _Static_assert(sizeof(struct abi_probe) == 24, "abi_probe");
 _Static_assert(sizeof(struct abi_label) == 40, "abi_label");
 _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
-_Static_assert(sizeof(struct abi_settings) == 48, "abi_settings");
+_Static_assert(sizeof(struct abi_settings) == 56, "abi_settings");
+_Static_assert(sizeof(struct abi_writer) == 8, "abi_writer");
+_Static_assert(sizeof(struct abi_quota) == 8, "abi_quota");
 _Static_assert(sizeof(struct abi_event) == 2480, "abi_event");
 _Static_assert(sizeof(struct abi_sighting) == 32, "abi_sighting");
 /* The stack holds one chunk of dentries; depths are whole chunks. */

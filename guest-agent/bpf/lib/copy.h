@@ -42,7 +42,7 @@ static __noinline int end_copy(struct scope *s, struct inode *inode)
 		return -1;
 	if (!class_id)
 		return 0;
-	if (inode_key(inode, s->set->id, &key))
+	if (inode_key(inode, s->set->id, &key) || take_inode(s->container))
 		return -1;
 	return hold_inode(inode, &key, class_id);
 }

@@ -107,15 +107,33 @@ struct {
 } tokens SEC(".maps");
 
 /* inode -> which container has written it. Written by file_open; removed by inode_free_security when
- * the file is deleted, by the agent when the container is gone. Without room nothing is opened for
- * writing. */
+ * the file is deleted, by the agent when the container is gone. A container without room in its quota
+ * opens nothing new for writing. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, ABI_MAX_TAINTS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct abi_taint_key);
-	__type(value, __u32);
+	__type(value, struct abi_writer);
 } taints SEC(".maps");
+
+/* number of a registration -> what it has taken of tables that containers fill. Made and removed by
+ * the agent, counted by quota.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, ABI_MAX_SLOTS);
+	__type(key, __u32);
+	__type(value, struct abi_quota);
+} quotas SEC(".maps");
+
+/* enum abi_usage -> entries: what all containers have taken, as programs count it, and how many of these
+ * the agent has removed. One writer each: user space cannot add to a word that programs add to. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct abi_quota);
+} usage SEC(".maps");
 
 /* inode -> what the last walk from it found. Written and read by label.h; lost with the inode. */
 struct {

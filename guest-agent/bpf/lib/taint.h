@@ -20,18 +20,46 @@ static __always_inline void taint_key(struct inode *inode, struct abi_taint_key 
 static __noinline bool is_tainted(const struct scope *s, struct inode *inode)
 {
 	struct abi_taint_key key;
-	__u32 *writer;
+	struct abi_writer *writer;
 
 	taint_key(inode, &key);
 	writer = bpf_map_lookup_elem(&taints, &key);
-	return writer && (*writer == s->container || *writer == ABI_TAINT_SHARED);
+	return writer &&
+	       (writer->container == s->container || writer->container == ABI_TAINT_SHARED);
+}
+
+/* Of a container that is gone no quota is left: who writes the file next has it in his own. */
+static __always_inline void pay_for(struct abi_writer *writer, __u32 container)
+{
+	__u32 payer = writer->payer;
+	struct abi_quota *own;
+
+	if (payer == container || bpf_map_lookup_elem(&quotas, &payer))
+		return;
+	own = bpf_map_lookup_elem(&quotas, &container);
+	if (own && __sync_val_compare_and_swap(&writer->payer, payer, container) == payer)
+		__sync_fetch_and_add(&own->taints, 1);
+}
+
+static __noinline int add_taint(__u32 container, const struct abi_taint_key *inode)
+{
+	struct abi_writer fresh = { .container = container, .payer = container };
+	struct abi_taint_key key = *inode;
+
+	if (take_taint(container))
+		return -1;
+	if (!bpf_map_update_elem(&taints, &key, &fresh, BPF_NOEXIST))
+		return 0;
+	return_taint(container);
+	return -1;
 }
 
 /* Fails without room: then the file must not be written. */
 static __noinline int taint(const struct scope *s, struct inode *inode)
 {
 	struct abi_taint_key key;
-	__u32 container = s->container, *writer;
+	struct abi_writer *writer;
+	__u32 container = s->container;
 
 	if ((inode->i_mode & S_IFMT) != S_IFREG)
 		return 0;
@@ -41,10 +69,16 @@ static __noinline int taint(const struct scope *s, struct inode *inode)
 		return -1;
 	taint_key(inode, &key);
 	writer = bpf_map_lookup_elem(&taints, &key);
+	if (!writer && !add_taint(container, &key))
+		return 0;
+	/* Two may have come at once. */
 	if (!writer)
-		return bpf_map_update_elem(&taints, &key, &container, BPF_ANY);
-	if (*writer != container)
-		*(volatile __u32 *)writer = ABI_TAINT_SHARED;
+		writer = bpf_map_lookup_elem(&taints, &key);
+	if (!writer)
+		return -1;
+	if (writer->container != container)
+		*(volatile __u32 *)&writer->container = ABI_TAINT_SHARED;
+	pay_for(writer, container);
 	return 0;
 }
 
@@ -52,9 +86,16 @@ static __noinline int taint(const struct scope *s, struct inode *inode)
 static __always_inline void forget_taint(struct inode *inode)
 {
 	struct abi_taint_key key;
+	struct abi_writer *writer;
+	__u32 payer;
 
 	taint_key(inode, &key);
-	bpf_map_delete_elem(&taints, &key);
+	writer = bpf_map_lookup_elem(&taints, &key);
+	if (!writer)
+		return;
+	payer = writer->payer;
+	if (!bpf_map_delete_elem(&taints, &key))
+		return_taint(payer);
 }
 
 #endif

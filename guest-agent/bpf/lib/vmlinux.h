@@ -34,6 +34,7 @@ enum bpf_map_type {
 
 enum {
 	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
 	BPF_RB_AVAIL_DATA = 0,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,

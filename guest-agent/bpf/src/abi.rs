@@ -94,6 +94,8 @@ pub const NODE_NAMES_ONLY: u32 = 1 << 1;
 /// `ABI_NODE_ATOMIC`.
 pub const NODE_ATOMIC: u32 = 1 << 2;
 
+pub const TAINT_SHARED: u32 = u32::MAX;
+
 pub const DEV_NONE: u32 = u32::MAX;
 pub const DEV_APPLET: u32 = u32::MAX - 1;
 pub const APPLET_ANY: u64 = 0;
@@ -218,6 +220,20 @@ pub struct TaintKey {
 }
 
 #[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Writer {
+    pub container: u32,
+    pub payer: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    pub taints: u32,
+    pub inodes: u32,
+}
+
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SubjectKey {
     pub set: u32,
@@ -257,6 +273,8 @@ pub struct Settings {
     pub init_root_dev: u32,
     pub init_mnt_ns: u32,
     pub object: u64,
+    pub max_taints: u32,
+    pub max_inodes: u32,
 }
 
 #[repr(C)]
@@ -335,6 +353,8 @@ mod pod {
         Decision,
         InodeKey,
         TaintKey,
+        Writer,
+        Quota,
         SubjectKey,
         Probe,
         Settings,

@@ -55,10 +55,15 @@ layouts! {
     Decision = "abi_decision" { rank, verdict, rules_len, pad, rules, total_rules, pad2 }
     InodeKey = "abi_inode_key" { set, dev, ino, generation, pad }
     TaintKey = "abi_taint_key" { ino, dev, generation }
+    Writer = "abi_writer" { container, payer }
+    Quota = "abi_quota" { taints, inodes }
     SubjectKey = "abi_subject_key" { set, class_id }
     Label = "abi_label" { stamp, settled, version, period, name_class, inode_class, linked, pad }
     Probe = "abi_probe" { thread, set, class_id, seen, failed, met }
-    Settings = "abi_settings" { hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns, object }
+    Settings = "abi_settings" {
+        hash_key, rename_sequence, init_root_ino, init_root_dev, init_mnt_ns, object, max_taints,
+        max_inodes,
+    }
     Record = "abi_record" { len, text }
     Event = "abi_event" {
         boot_ns, generation, rules, slot, container, total_rules, pid, ppid, container_pid, uid,

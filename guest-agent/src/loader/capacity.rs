@@ -39,10 +39,15 @@ const TABLES: [Table; 5] = [
 /// Names of the tables, and how many entries each may have in this guest.
 pub(super) fn of_guest() -> impl Iterator<Item = (&'static str, u32)> {
     let info = sysinfo();
-    of(info.totalram.saturating_mul(info.mem_unit.into()))
+    with_memory(info.totalram.saturating_mul(info.mem_unit.into()))
 }
 
-fn of(memory: u64) -> impl Iterator<Item = (&'static str, u32)> {
+/// How many entries a table has in this guest; 0 for one that is not known.
+pub(crate) fn of(table: &str) -> u32 {
+    of_guest().find(|(name, _)| *name == table).map_or(0, |(_, entries)| entries)
+}
+
+fn with_memory(memory: u64) -> impl Iterator<Item = (&'static str, u32)> {
     let buckets = memory / SHARE / BUCKET_BYTES / PARTS;
     TABLES.iter().map(move |table| {
         // The kernel rounds the number of buckets up to a power of two.
@@ -59,7 +64,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn entries(memory: u64) -> Vec<u32> {
-        of(memory).map(|(_, entries)| entries).collect()
+        with_memory(memory).map(|(_, entries)| entries).collect()
     }
 
     #[test]

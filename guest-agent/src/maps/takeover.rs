@@ -45,6 +45,8 @@ impl Maps {
         maps.hash_key = HashKey(settings.hash_key);
         maps.find_slots()?;
         maps.find_keys()?;
+        maps.written
+            .take_over(maps.installed.values().map(|installed| installed.slot.container))?;
         maps.end_probe()?;
         Ok(maps)
     }

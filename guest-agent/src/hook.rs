@@ -122,7 +122,7 @@ fn ask(args: &HookArgs, request: &Request) -> Result<(), HookError> {
 /// If the agent is not there, or has not answered in time.
 pub fn exchange(socket: &Path, frame: &[u8], limit: Duration) -> io::Result<Vec<u8>> {
     let mut agent = Deadline { at: Instant::now() + limit, stream: connect(socket, limit)? };
-    agent.stream.write_all(frame)?;
+    agent.write_all(frame)?;
     let mut prefix = [0; 4];
     agent.read_exact(&mut prefix)?;
     let length = lifecycle::body_length(prefix).map_err(io::Error::other)?;
@@ -142,19 +142,35 @@ fn connect(socket: &Path, limit: Duration) -> io::Result<UnixStream> {
     Ok(stream.into())
 }
 
-/// A stream whose reads together end at one moment.
+/// A stream whose writes and reads together end at one moment.
 struct Deadline {
     stream: UnixStream,
     at: Instant,
 }
 
+// === impl Deadline ===
+
+impl Deadline {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.at.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
 impl io::Read for Deadline {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
+        self.stream.set_read_timeout(Some(self.left()?))?;
         self.stream.read(buffer)
+    }
+}
+
+impl io::Write for Deadline {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }

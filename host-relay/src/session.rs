@@ -18,8 +18,13 @@ mod turns;
 use std::{collections::BTreeSet, time::Duration};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use kadapter_proto::guest::v1::{HandshakeReply, HandshakeRequest, guest_client::GuestClient};
-use policy_model::{eval::SUPPORTED, limits::MAX_MESSAGE_BYTES};
+use kadapter_proto::guest::v1::{
+    HandshakeReply, HandshakeRequest, StatusReply, StatusRequest, guest_client::GuestClient,
+};
+use policy_model::{
+    eval::SUPPORTED,
+    limits::{MAX_EVENT_BYTES, MAX_MESSAGE_BYTES},
+};
 use tokio::sync::{mpsc, watch};
 use tonic::{Code, Status, transport::Channel};
 use tracing::{debug, error, info, warn};
@@ -63,6 +68,10 @@ pub struct Session {
     /// Where events go.
     pub hub: Hub,
 }
+
+/// Bytes of a reply, or of a message of a stream, but for `Status`: events are the longest. Two bytes of
+/// a message make an empty text or message in memory, which is fifty times as long.
+const MAX_REPLY_BYTES: usize = MAX_EVENT_BYTES;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +141,7 @@ impl Session {
             }
             None => (connect_in_the_clear(&self.address).await?, None),
         };
-        let mut client = GuestClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let mut client = GuestClient::new(channel).max_decoding_message_size(MAX_REPLY_BYTES);
         let guest = handshake(&mut client).await?;
         memory.recognize(texts::shown(&guest.boot_id), key)?;
         let HandshakeReply { version, features, boot_id, kernel_release } = guest;
@@ -181,6 +190,12 @@ async fn handshake(client: &mut GuestClient<Channel>) -> Result<HandshakeReply, 
         features: SUPPORTED.iter().map(ToString::to_string).collect(),
     };
     answered("Handshake", client.handshake(request)).await
+}
+
+/// What the guest promises, and which rule sets it has.
+async fn ask_status(client: &GuestClient<Channel>) -> Result<StatusReply, SessionError> {
+    let mut client = client.clone().max_decoding_message_size(MAX_MESSAGE_BYTES);
+    answered("Status", client.status(StatusRequest {})).await
 }
 
 /// One unary call with a deadline.

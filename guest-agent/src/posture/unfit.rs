@@ -103,6 +103,21 @@ mod tests {
     }
 
     #[test]
+    fn programs_that_stay_in_force_are_no_fault_of_the_kernels_configuration() {
+        let pins = || std::path::PathBuf::from("/sys/fs/bpf/kadapter");
+        let missing = vec!["link_file_open".to_owned()];
+        let other = Unfit::Load(LoadError::OtherVersion(pins()));
+        let less = Unfit::Load(LoadError::Incomplete { pins: pins(), missing });
+        let unread = Unfit::TakeOver(crate::maps::MapsError::Full.into());
+        for unfit in [other, less, unread] {
+            let Cause { reason, remedy } = &unfit.causes()[0];
+            assert!(remedy.contains("restart the guest") && !remedy.contains("enforce.conf"));
+            let stays = ["go on enforcing", "goes on enforcing", "stay in force"];
+            assert!(stays.iter().any(|words| reason.contains(words)), "{reason}");
+        }
+    }
+
+    #[test]
     fn an_error_number_of_the_kernel_has_the_remedy_of_what_it_stands_for() {
         let remedy = |errno| attaching(errno).causes()[0].remedy;
         assert!(remedy(Errno::BUSY).contains("CONFIG_FUNCTION_TRACER"));

@@ -91,7 +91,7 @@ fn namespaces_of_the_directory_count() {
 fn what_a_container_cannot_have_together_is_an_error() {
     let many = |name: &str| {
         let long = format!("/{}", "x".repeat(250)).repeat(15);
-        let paths: Vec<_> = (0..2200).map(|at| format!("{{path: /{name}{at}{long}}}")).collect();
+        let paths: Vec<_> = (0..2230).map(|at| format!("{{path: /{name}{at}{long}}}")).collect();
         policy(name, &format!("{{file: {{action: Audit, matchPaths: [{}]}}}}", paths.join(", ")))
     };
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web, namespace: shop}\n\

@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 
 use kadapter_proto::guest::v1::{
-    Applied, ContainerChange, StatusReply, StatusRequest, WatchContainersRequest,
-    guest_client::GuestClient,
+    Applied, ContainerChange, StatusReply, WatchContainersRequest, guest_client::GuestClient,
 };
 use policy_model::Target;
 use tokio::{sync::watch, task::JoinSet};
@@ -16,7 +15,7 @@ use tonic::transport::Channel;
 use tracing::{Instrument as _, debug, info, warn};
 
 use super::{
-    Session, SessionError, answered, failed,
+    Session, SessionError, answered, ask_status, failed,
     guest_events::{self, Attribution},
     posture,
     residues::Line,
@@ -65,7 +64,7 @@ impl<'a> Connection<'a> {
 
     /// Runs until the connection ends.
     pub(super) async fn run(mut self, sequence: &mut u64) -> Result<(), SessionError> {
-        let status = answered("Status", self.client.status(StatusRequest {})).await?;
+        let status = ask_status(&self.client).await?;
         self.note_status(status)?;
         self.report().await?;
         let mut changes =

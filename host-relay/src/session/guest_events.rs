@@ -8,7 +8,6 @@ use kadapter_proto::guest::v1::{WatchEventsRequest, guest_client::GuestClient};
 use kubesmith::{EffectiveOption, Provenance};
 use policy_model::{
     Action, Event, Object, PathObject, Primitive, Rule, RuleId, RulePath, RuleSet, Target,
-    limits::MAX_EVENT_BYTES,
 };
 use tokio::sync::watch;
 use tonic::transport::Channel;
@@ -48,8 +47,6 @@ pub(super) async fn relay(
     source: Source,
     sequence: &mut u64,
 ) -> Result<(), SessionError> {
-    // For this stream alone: a status or an index may be longer.
-    client = client.max_decoding_message_size(MAX_EVENT_BYTES);
     let request = WatchEventsRequest { since: *sequence };
     let mut events = answered("WatchEvents", client.watch_events(request)).await?;
     loop {

@@ -8,14 +8,12 @@
 
 use std::time::Duration;
 
-use kadapter_proto::guest::v1::{
-    PostureState, StatusReply, StatusRequest, guest_client::GuestClient,
-};
+use kadapter_proto::guest::v1::{PostureState, StatusReply, guest_client::GuestClient};
 use tokio::sync::watch;
 use tonic::transport::Channel;
 use tracing::{error, info, warn};
 
-use super::{SessionError, answered, texts::shown};
+use super::{SessionError, ask_status, texts::shown};
 use crate::status::{GuestPosture, SandboxView};
 
 /// Between two questions to an agent that is ready or never will be: a person waits that long for
@@ -27,13 +25,13 @@ const UNSETTLED: Duration = Duration::from_millis(250);
 
 /// Asks until the connection ends.
 pub(super) async fn follow(
-    mut client: GuestClient<Channel>,
+    client: GuestClient<Channel>,
     view: watch::Sender<SandboxView>,
 ) -> Result<(), SessionError> {
     loop {
         let pause = pause_after(view.borrow().posture.state);
         tokio::time::sleep(pause).await;
-        let status = answered("Status", client.status(StatusRequest {})).await?;
+        let status = ask_status(&client).await?;
         show(&status, &view);
     }
 }

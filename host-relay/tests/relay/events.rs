@@ -117,3 +117,15 @@ async fn another_boot_is_another_guest_whose_events_begin_anew() {
     assert_eq!(watched.message().await.unwrap().unwrap().event.unwrap().sequence, 1);
     assert_eq!(rig.sandbox(|found| found.boot_id == "boot-2").await.boot_id, "boot-2");
 }
+
+#[tokio::test]
+async fn an_event_that_is_longer_than_any_is_left_out_and_the_next_one_comes() {
+    let rig = Rig::start(&[("pod.yaml", pod("web"))]);
+    let mut watched = watched(&rig).await;
+    let longest = policy_model::limits::MAX_EVENT_TEXT_BYTES;
+    let mut endless = denial(1, 1);
+    endless.path = format!("/{}", "x".repeat(longest));
+    rig.guest.emit(endless);
+    rig.guest.emit(denial(2, 1));
+    assert_eq!(watched.message().await.unwrap().unwrap().event.unwrap().sequence, 2);
+}

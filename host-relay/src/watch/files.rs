@@ -124,20 +124,28 @@ impl Files {
     fn merge(&mut self, path: &Path, parsed: Parsed) {
         let last = self.files.remove(path).unwrap_or_default().objects;
         let Parsed { mut objects, mut refusals } = parsed;
+        let missing: Vec<_> =
+            last.iter().filter(|(object, _)| !objects.contains_key(object)).collect();
+        // What certainly is no object of ours takes the place of none.
+        let is_nameless = |it: &&Refusal| it.object.is_none() && it.scope != Scope::Nothing;
+        let nameless = refusals.iter().filter(is_nameless).count();
+        let is_refused = |object: &ObjectRef| {
+            nameless > 0 || refusals.iter().any(|it| it.object.as_ref() == Some(object))
+        };
+        let kept = missing.iter().filter(|(object, _)| is_refused(object));
+        let kept: Vec<_> =
+            kept.map(|(object, version)| ((*object).clone(), (*version).clone())).collect();
         for refusal in &mut refusals {
-            let unclear: Vec<_> = match &refusal.object {
-                Some(object) => last.get_key_value(object).into_iter().collect(),
-                // It may be any that the file had and has no more.
-                None => last.iter().filter(|(object, _)| !objects.contains_key(object)).collect(),
+            let stays = match &refusal.object {
+                Some(object) => last.contains_key(object) || objects.contains_key(object),
+                // It may be any that the file had and has no more, if there are enough of them.
+                None => nameless <= missing.len() && missing.iter().any(|it| may_be(it.1, refusal)),
             };
-            let is_said_twice = refusal.object.as_ref().is_some_and(|it| objects.contains_key(it));
-            if is_said_twice || !unclear.is_empty() {
+            if stays {
                 refusal.scope = Scope::Nothing;
             }
-            for (object, version) in unclear {
-                objects.entry(object.clone()).or_insert_with(|| version.clone());
-            }
         }
+        objects.extend(kept);
         self.files.insert(path.into(), File { objects, refusals });
     }
 
@@ -161,6 +169,18 @@ impl Files {
             }
         }
         (claims, refusals)
+    }
+}
+
+/// Whether a document without a name may be another version of this object: what concerns others than
+/// it did is none.
+fn may_be(object: &Object, refusal: &Refusal) -> bool {
+    match (object, &refusal.scope) {
+        (_, Scope::Nothing | Scope::Everything) => true,
+        (Object::Policy(policy), Scope::Pods { namespaces, selector }) => {
+            namespaces.has(&policy.metadata.namespace) && policy.spec.selector == *selector
+        }
+        (Object::Pod(_) | Object::Namespace(_), Scope::Pods { .. }) => false,
     }
 }
 

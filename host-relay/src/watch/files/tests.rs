@@ -78,6 +78,30 @@ fn the_last_good_version_survives_a_malformed_one() {
     assert_eq!(batch.refusals, []);
 }
 
+/// A policy of namespace `shop`; without a name it is refused.
+fn policy(name: &str, app: &str) -> String {
+    format!(
+        "---\napiVersion: security.kubearmor.com/v1\nkind: KubeArmorPolicy\n\
+         metadata: {{namespace: shop{name}}}\nspec: {{selector: {{matchLabels: {{app: {app}}}}}}}\n"
+    )
+}
+
+#[test]
+fn a_document_without_a_name_is_the_last_version_of_what_it_may_be_only() {
+    for (after, is_held) in [
+        (policy("", "web"), false),
+        (policy("", "db"), true),
+        (policy("", "web") + &policy("", "web"), true),
+        (policy(", name: p", "web") + &policy("", "web"), true),
+    ] {
+        let mut files = Files::default();
+        put(&mut files, "a.yaml", policy(", name: p", "web").into());
+        let batch = put(&mut files, "a.yaml", after.clone().into()).unwrap();
+        assert_eq!(batch.changes, [], "{after}");
+        assert_eq!(batch.refusals[0].scope != Scope::Nothing, is_held, "{after}");
+    }
+}
+
 #[test]
 fn a_file_that_was_never_good_holds_everything_back() {
     let batch = put(&mut Files::default(), "a.yaml", "kind: [".into()).unwrap();

@@ -106,18 +106,3 @@ async fn no_save_takes_the_rules_away_for_a_moment() {
     assert!(empty <= stalled, "{empty} of 180 saves took the rules away, {stalled} were slow");
     assert!(stalled < 90, "{stalled} of 180 saves took longer than {ABSENCE:?}");
 }
-
-/// Objects of one file that are taken apart: what moves to another file is never absent.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_policy_that_moves_to_another_file_is_never_absent() {
-    let (p, q) = (policy("p", &["/bin/p"]), policy("q", &["/bin/q"]));
-    let rig = Rig::start(&[("pod.yaml", pod("web")), ("a.yaml", format!("{p}---\n{q}"))]);
-    rig.guest.report(waiting("web"));
-    rig.guest.applied(1).await;
-    rig.write("a.yaml", &p);
-    thread::sleep(Duration::from_millis(10));
-    rig.write("b.yaml", &q);
-    rig.write("c.yaml", &policy("r", &["/bin/r"]));
-    let rules = rig.guest.applied(2).await;
-    assert_eq!(rules.rules().len(), 6);
-}

@@ -30,6 +30,13 @@ fn a_task_of_no_container_with_mounts_and_root_of_its_own_executes_nothing() -> 
     let output = in_own_namespace(&node.vm, &bundle)?;
     ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
     let event = node.event("the guard's event", |event| event["reason"] == "Guard")?;
+    // As a runtime leaves it whose hook did not run.
+    let scope = "/sys/fs/cgroup/cri-containerd-4f2a.scope";
+    let enter = format!("mkdir {scope} && echo $$ > {scope}/cgroup.procs");
+    let script = format!("{enter}; exec unshare -m chroot {} /bin/true", bundle.root());
+    ensure!(is_denied(&node.vm.exec(&["sh", "-c", &script])?), "not denied in a cgroup");
+    let named = node.event("its id", |event| event["containerID"] == "4f2a")?;
+    ensure!(named["reason"] == "Guard", "{named:#}");
     expect_fields(
         &event,
         &[
@@ -103,24 +110,26 @@ fn a_program_that_joins_is_judged_from_the_file_on_that_it_opens_first() -> Resu
     allowed(
         &web,
         "cd /tmp && mkdir low over && /bin/busybox mount -t overlay -o lowerdir=/usr/bin:/tmp/low \
-         none /tmp/over && ln -s /tmp/over/apt /tmp/link && cp /usr/bin/allowed /tmp/file",
+         none /tmp/over && ln -s /tmp/over/apt /tmp/link && cp /bin/busybox /tmp/true",
     )?;
     let runs = |program: &str| Ok::<_, anyhow::Error>(web.exec(&[program])?.success());
-    ensure!(runs("/tmp/link")? && runs("/tmp/file")?, "denied without a policy");
+    ensure!(runs("/tmp/link")? && runs("/tmp/true")?, "denied without a policy");
 
     node.write("block.yaml", &block_program("no-apt", "nginx", "/usr/bin/apt"))?;
     becomes_denied(&web, "/usr/bin/apt")?;
     let output = web.exec(&["/tmp/link"])?;
     ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
-    let file = "file:\n  matchPaths:\n  - path: /tmp/file\naction: Block";
+    let of_runtime = |event: &Value| event["argv"] == json!([]) && event["source"] == "";
+    node.event("an event of what joins", |event| event["reason"] == "Rule" && of_runtime(event))?;
+    let file = "file:\n  matchPaths:\n  - path: /tmp/true\naction: Block";
     node.write("file.yaml", &policy("no-file", "nginx", file))?;
-    becomes_denied(&web, "cat /tmp/file")?;
-    let output = web.exec(&["/tmp/file"])?;
+    becomes_denied(&web, "cat /tmp/true")?;
+    let output = web.exec(&["/tmp/true"])?;
     ensure!(is_denied(&output), "{}: {}", output.end, output.stderr.text());
     ensure!(runs("/usr/bin/allowed")?, "what no rule names is denied");
     node.remove("block.yaml")?;
     node.remove("file.yaml")?;
-    eventually("both run", || Ok(runs("/tmp/link")? && runs("/tmp/file")?))
+    eventually("both run", || Ok(runs("/tmp/link")? && runs("/tmp/true")?))
 }
 
 #[test]
@@ -129,7 +138,8 @@ fn containers_that_share_their_processes_see_each_other_unless_one_is_under_rule
     let mut containers = Vec::new();
     let bundles = ["web", "store"].map(|pod| {
         node.pod(pod, pod)?;
-        let bundle = Node::container(pod, Rootfs::Busybox).prepare(&node.vm)?;
+        let container = Node::container(pod, Rootfs::Busybox).capabilities(Capabilities::All);
+        let bundle = container.prepare(&node.vm)?;
         share_pids(&bundle, &node.vm)?;
         Ok::<_, anyhow::Error>(bundle)
     });

@@ -118,11 +118,9 @@ static __always_inline __u8 judge(struct scope *s, struct file *file, struct out
 	if (file->f_flags & FMODE_EXEC) {
 		if (is_stopped(s, file, out))
 			return ABI_PROCESS;
-		out->verdict = ABI_NONE;
 		/* A program, its interpreter, or the layer's file behind either: a file rule that names it
 		 * holds too. */
-		if (s->label->pending)
-			return ABI_FILE;
+		out->verdict = ABI_NONE;
 	} else {
 		/* A copy is made within one call, so it is over when the task opens anything by
 		 * itself. */
@@ -134,6 +132,9 @@ static __always_inline __u8 judge(struct scope *s, struct file *file, struct out
 	}
 	if (s->set->flags & opens && judge_open(s, file, out))
 		give_up(out);
+	/* What the runtime executes for the container need not be in its whitelist of files. */
+	if (out->reason == ABI_POSTURE && s->label->pending)
+		out->verdict = ABI_NONE;
 	return ABI_FILE;
 }
 

@@ -53,6 +53,8 @@ typedef int32_t __s32;
 #define ABI_ARGV_BYTES 512
 #define ABI_TTY_BYTES 32
 #define ABI_COMM_BYTES 16
+/* containerd's names have 85 with systemd's. */
+#define ABI_CGROUP_BYTES 102
 
 enum abi_category { ABI_PROCESS = 1, ABI_FILE = 2 };
 enum abi_verdict { ABI_NONE = 0, ABI_ALLOW = 1, ABI_AUDIT = 2, ABI_BLOCK = 3 };
@@ -364,7 +366,8 @@ struct abi_event {
 	char argv[ABI_ARGV_BYTES]; /* NUL-separated */
 	__u8 novelty;	/* abi_novelty */
 	__u8 primitive; /* abi_primitive; 0 = none */
-	__u8 pad[6];
+	/* Of a task of no container: last name of its cgroup's path. */
+	char cgroup[ABI_CGROUP_BYTES];
 };
 
 /* How much an event tells that none before it did. */
@@ -403,7 +406,7 @@ _Static_assert(sizeof(struct abi_record) == 4096, "abi_record");
 _Static_assert(sizeof(struct abi_settings) == 56, "abi_settings");
 _Static_assert(sizeof(struct abi_writer) == 8, "abi_writer");
 _Static_assert(sizeof(struct abi_quota) == 8, "abi_quota");
-_Static_assert(sizeof(struct abi_event) == 2480, "abi_event");
+_Static_assert(sizeof(struct abi_event) == 2576, "abi_event");
 _Static_assert(sizeof(struct abi_sighting) == 32, "abi_sighting");
 /* The stack holds one chunk of dentries; depths are whole chunks. */
 _Static_assert((ABI_CHUNK & (ABI_CHUNK - 1)) == 0, "the chunk is a mask");

@@ -89,6 +89,14 @@ static __always_inline bool has_room(int novelty)
 	return waiting < (novelty == ABI_REPEAT ? REPEAT_BYTES : OBJECT_BYTES);
 }
 
+/* Whether the runtime acts for the container: its program and arguments say nothing of that. */
+static __always_inline bool is_of_runtime(const struct report *r)
+{
+	const struct abi_task *label = r->scope->label;
+
+	return label && label->pending;
+}
+
 /* What is dropped costs a look-up and a count: all that is dear comes after the reservation. */
 static __always_inline void emit_event(const struct report *r)
 {
@@ -123,6 +131,11 @@ static __always_inline void emit_event(const struct report *r)
 	emit_rules(e, r->outcome->first);
 	emit_rules(e, r->outcome->second);
 	emit_task(e);
+	e->cgroup[0] = 0;
+	if (!e->container)
+		emit_cgroup(e);
+	if (is_of_runtime(r))
+		e->argv_len = 0;
 	if (r->arguments)
 		show_arguments(e, r->arguments, r->argc);
 	e->exe[0] = e->parent_exe[0] = e->cwd[0] = e->path[0] = 0;
@@ -130,6 +143,8 @@ static __always_inline void emit_event(const struct report *r)
 		emit_paths(e, r->file);
 	else
 		show_program(e);
+	if (is_of_runtime(r))
+		e->exe[0] = 0;
 	if (r->dir)
 		e->truncated |= emit_name(e, r->dir, r->name) != 0;
 	else if (r->name)

@@ -52,6 +52,7 @@ static __noinline int adopt(struct scope *s)
 	if (*index == ABI_SLOT_EXEMPT)
 		return OUT_OF_SCOPE;
 	fresh.slot = *index;
+	fresh.pending = 1;
 	slot = bpf_map_lookup_elem(&slots, &fresh.slot);
 	if (!slot)
 		return BROKEN_SCOPE;

@@ -7,11 +7,11 @@
 #ifndef KADAPTER_MAPS_H
 #define KADAPTER_MAPS_H
 
-/* 842 events: a moment's worth. Whoever makes more than the agent takes loses his own. */
+/* 811 events: a moment's worth. Whoever makes more than the agent takes loses his own. */
 #define EVENT_BYTES (2 * 1024 * 1024)
-/* Up to here the ring takes repeats, so that a loop on one object leaves room for what is new: 421
+/* Up to here the ring takes repeats, so that a loop on one object leaves room for what is new: 405
  * events. Up to there it takes first events of further objects, so that a loop over objects leaves
- * room for the first event of another rule: 210 of them at once. */
+ * room for the first event of another rule: 202 of them at once. */
 #define REPEAT_BYTES (EVENT_BYTES / 2)
 #define OBJECT_BYTES (EVENT_BYTES / 4 * 3)
 /* Ten times what the ring holds. Preallocated: 8192 * (32 + 8 + 56) = 768 KiB. The oldest make room;

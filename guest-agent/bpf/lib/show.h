@@ -94,6 +94,16 @@ static __always_inline void emit_task(struct abi_event *e)
 	emit_arguments(e, task);
 }
 
+/* The container's name at the runtime is in it. */
+static __always_inline void emit_cgroup(struct abi_event *e)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	const char *name = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, name);
+
+	if (bpf_probe_read_kernel_str(e->cgroup, sizeof(e->cgroup), name) < 0)
+		e->cgroup[0] = 0;
+}
+
 static __always_inline void emit_path(char *text, __u32 size, struct path *path, __u8 *truncated)
 {
 	long len = bpf_d_path(path, text, size);

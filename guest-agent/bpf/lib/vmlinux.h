@@ -170,6 +170,18 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct kernfs_node {
+	const char *name;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct bpf_local_storage_map;
 
 struct bpf_local_storage_data {
@@ -191,6 +203,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	struct fs_struct *fs;
 	struct nsproxy *nsproxy;
+	struct css_set *cgroups;
 	struct signal_struct *signal;
 	char comm[16];
 };

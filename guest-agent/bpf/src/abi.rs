@@ -20,6 +20,7 @@ pub const EXE_BYTES: usize = 256;
 pub const ARGV_BYTES: usize = 512;
 pub const TTY_BYTES: usize = 32;
 pub const COMM_BYTES: usize = 16;
+pub const CGROUP_BYTES: usize = 102;
 
 pub const PROCESS: u32 = 1;
 pub const FILE: u32 = 2;
@@ -314,7 +315,7 @@ pub struct Event {
     pub argv: [u8; ARGV_BYTES],
     pub novelty: u8,
     pub primitive: u8,
-    pub pad: [u8; 6],
+    pub cgroup: [u8; CGROUP_BYTES],
 }
 
 #[repr(C)]

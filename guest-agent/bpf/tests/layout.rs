@@ -68,7 +68,7 @@ layouts! {
     Event = "abi_event" {
         boot_ns, generation, rules, slot, container, total_rules, pid, ppid, container_pid, uid,
         errno_value, hook, verdict, reason, category, rules_len, truncated, argv_len, comm, tty,
-        exe, parent_exe, cwd, path, argv, novelty, primitive, pad,
+        exe, parent_exe, cwd, path, argv, novelty, primitive, cgroup,
     }
     Sighting = "abi_sighting" { rule, ino, dev, generation, container, hook, verdict, reason, category }
 }
@@ -112,6 +112,7 @@ fn bounds_and_numbers_are_those_of_the_header() {
         ("ABI_ARGV_BYTES", abi::ARGV_BYTES as u64),
         ("ABI_TTY_BYTES", abi::TTY_BYTES as u64),
         ("ABI_COMM_BYTES", abi::COMM_BYTES as u64),
+        ("ABI_CGROUP_BYTES", abi::CGROUP_BYTES as u64),
     ];
     for (name, value) in bounds {
         assert!(header.contains(&format!("#define {name} {value}\n")), "{name} {value}");

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use guest_bpf::abi;
 use policy_model::{
-    Category, Event, Generation, Primitive, Reason, RuleId, Verdict,
+    Category, Event, Generation, Primitive, Reason, RuleId, Target, Verdict,
     limits::{MAX_EVENT_ARGS, MAX_EVENT_RULES, MAX_EVENT_TEXT_BYTES},
 };
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::registry::View;
+use crate::{
+    containers::ContainerId,
+    registry::{ContainerView, View},
+};
 
 /// What to add to a time since boot to get one since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,10 @@ impl BootClock {
 /// If it was not written by the programs of this build.
 pub fn convert(record: &[u8], view: &View, clock: BootClock) -> Result<Event, InvalidRecord> {
     let record = read(record)?;
-    let container = view.by_number(record.container).filter(|_| record.container != 0);
+    let (container_id, target) = match record.container {
+        0 => by_cgroup(&text(&record.cgroup), view),
+        number => view.by_number(number).map(named).unwrap_or_default(),
+    };
     let unknown = |field, value| InvalidRecord::Unknown { field, value };
     let hook = abi::HOOKS.get(usize::from(record.hook)).filter(|name| !name.is_empty());
     let is_late = hook.is_some_and(|name| *name == "bprm_committed_creds");
@@ -72,8 +78,8 @@ pub fn convert(record: &[u8], view: &View, clock: BootClock) -> Result<Event, In
         sequence: 0,
         dropped_before: 0,
         time_ns: clock.wall(record.boot_ns),
-        container_id: container.map(|it| it.id.to_string()).unwrap_or_default(),
-        target: container.map(|it| it.target.clone()).unwrap_or_default(),
+        container_id,
+        target,
         generation: Generation(record.generation),
         hook: (*hook.ok_or_else(|| unknown("hook", record.hook))?).to_owned(),
         verdict: verdict(record.verdict).ok_or_else(|| unknown("verdict", record.verdict))?,
@@ -100,6 +106,25 @@ pub fn convert(record: &[u8], view: &View, clock: BootClock) -> Result<Event, In
         truncated: record.truncated != 0 || rules.len() < record.total_rules as usize,
         rules,
     })
+}
+
+fn named(container: &ContainerView) -> (String, Target) {
+    (container.id.to_string(), container.target.clone())
+}
+
+/// A container that was never registered, or refused, by the name that runtimes give to its cgroup:
+/// its id, or with systemd `RUNTIME-ID.scope`.
+fn by_cgroup(name: &str, view: &View) -> (String, Target) {
+    let id = match name.strip_suffix(".scope") {
+        Some(scope) => scope.rsplit_once('-').map_or(scope, |(_, id)| id),
+        None if name.ends_with(".service") || name.ends_with(".slice") => {
+            return Default::default();
+        }
+        None => name,
+    };
+    let Ok(id) = ContainerId::new(id) else { return Default::default() };
+    let known = view.by_id(&id).map(named);
+    known.unwrap_or_else(|| (id.to_string(), Target::default()))
 }
 
 fn read(record: &[u8]) -> Result<abi::Event, InvalidRecord> {

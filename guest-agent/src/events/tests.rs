@@ -51,6 +51,24 @@ async fn registered() -> (Registry, u32, Waiting) {
 }
 
 #[tokio::test]
+async fn the_guards_record_names_the_container_by_its_cgroup() {
+    let (registry, _, _process) = registered().await;
+    let view = registry.view().borrow().clone();
+    let named = |cgroup: &[u8]| {
+        let record = Record::new().with(offset_of!(abi::Event, cgroup), cgroup);
+        let event = record.convert(&view).unwrap();
+        (event.container_id, event.target.pod)
+    };
+    let known = ("c1".to_owned(), target().pod);
+    assert_eq!(named(b"c1"), known);
+    assert_eq!(named(b"cri-containerd-c1.scope"), known);
+    assert_eq!(named(b"crio-4f2a.scope"), ("4f2a".into(), String::new()));
+    for other in [&b""[..], b"sshd.service", b"kubepods.slice", b"../c1"] {
+        assert_eq!(named(other), Default::default());
+    }
+}
+
+#[tokio::test]
 async fn a_record_names_container_rules_and_texts() {
     let (registry, number, _process) = registered().await;
     let record = Record::new()

@@ -7,7 +7,10 @@ use e2e::{
     rootfs::{Capabilities, Container, Rootfs, Running},
 };
 
-use crate::steps::{allowed, becomes_allowed, becomes_denied, block_program, policy};
+use crate::{
+    steps::{allowed, becomes_allowed, becomes_denied, block_program, policy},
+    takeover::{kill_agent, restart_agent},
+};
 
 const ID: &str = "/usr/bin/id";
 
@@ -84,6 +87,14 @@ fn a_first_process_that_leaves_its_namespace_or_root_gets_new_rules() -> Result<
     is_told(&node, "jail")?;
     // The program below what it has mounted over it.
     becomes_denied(covered, "/m/bin/id")?;
+    // The next agent finds the first process where it is now.
+    kill_agent(&node)?;
+    restart_agent(&node)?;
+    node.write("more.yaml", &block_program("no-ls", "nginx", "/bin/ls"))?;
+    for running in [alone, covered, jail] {
+        becomes_denied(running, "/bin/ls /")?;
+    }
+    node.remove("more.yaml")?;
     node.remove("block.yaml")?;
     for (running, program) in [(alone, ID), (jail, ID), (covered, "/m/bin/id")] {
         becomes_allowed(running, program)?;

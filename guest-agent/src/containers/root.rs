@@ -82,6 +82,23 @@ impl Root {
         Ok(Self { fd, mount, point, prefix, first: OnceLock::new(), namespace })
     }
 
+    /// The root of a container that an agent before this one registered, whose first process may have
+    /// another one since: where the runtime made it, with the mounts that the guest has there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn recover(init: &Init, rootfs: Option<&RulePath>) -> Result<Self, InspectError> {
+        match (Self::open(init, rootfs), rootfs.filter(|path| path.depth() > 0)) {
+            (Err(InspectError::RootChanged(_)), Some(rootfs)) => {
+                let guest = Init::open(std::process::id())?;
+                let root = Self::open(&guest, Some(rootfs))?;
+                let mounts = root.read(&guest).map(|(_, mounts)| root.first.set(mounts));
+                mounts.map(|_| root)
+            }
+            (root, _) => root,
+        }
+    }
+
     /// The container's mounts, as it names them.
     ///
     /// # Errors

@@ -6,7 +6,10 @@ use std::io;
 use rustix::io::Errno;
 
 use super::{Cause, kernel::Missing, self_test::SelfTestError};
-use crate::{loader::LoadError, mounts::MountError, reason, trust::TrustError};
+use crate::{
+    apply::ApplyError, loader::LoadError, maps::InstallError, mounts::MountError, reason,
+    trust::TrustError,
+};
 
 /// Why this guest cannot enforce.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,11 @@ impl Unfit {
                 }
                 _ => COMPARE,
             },
+            Self::SelfTest(SelfTestError::Rules(
+                ApplyError::Inspect(_)
+                | ApplyError::Lower(_)
+                | ApplyError::Install(InstallError::Collisions),
+            )) => REPORT,
             Self::Kernel(_) | Self::SelfTest(_) => COMPARE,
         }
     }
@@ -86,6 +94,9 @@ impl Unfit {
 
 const COMPARE: &str = "compare the guest kernel's configuration with Kadapter's fragment \
                        (guest-kernel/enforce.conf)";
+
+/// The agent could not make sense of the guest's mounts.
+const REPORT: &str = "the kernel is not the cause: report this with the guest's /proc/1/mountinfo";
 
 impl From<Vec<Missing>> for Unfit {
     fn from(missing: Vec<Missing>) -> Self {
@@ -115,6 +126,14 @@ mod tests {
             let stays = ["go on enforcing", "goes on enforcing", "stay in force"];
             assert!(stays.iter().any(|words| reason.contains(words)), "{reason}");
         }
+    }
+
+    #[test]
+    fn what_the_guests_mounts_cause_is_not_blamed_on_the_kernel() {
+        let rules = |error: ApplyError| Unfit::from(SelfTestError::from(error)).causes()[0].remedy;
+        let remedy = rules(InstallError::Collisions.into());
+        assert!(remedy.contains("/proc/1/mountinfo") && !remedy.contains("enforce.conf"));
+        assert!(rules(ApplyError::Stopped(crate::registry::Stopped)).contains("enforce.conf"));
     }
 
     #[test]

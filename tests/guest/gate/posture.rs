@@ -74,6 +74,10 @@ impl Refusal {
                 ensure!(said.contains(remedy) == expected, "`{remedy}`: {expected}; {said}");
             }
         }
+        // The relay has stayed, and said it once.
+        let said = self.node.relay_log().all();
+        let said = said.iter().filter(|line| line.contains("the guest does not enforce")).count();
+        ensure!(said == 1, "the relay has said it {said} times");
         // The machine itself is sound: it is the gate that refuses.
         let _free = Container::new("free", Rootfs::Busybox).run(&self.node.vm)?;
         Ok(())

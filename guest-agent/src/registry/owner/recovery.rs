@@ -63,7 +63,7 @@ impl<K: Kernel> Owner<K> {
     fn take_over(&mut self, note: &Note) -> Result<(), InvalidNote> {
         let known = ContainerNote::decode(&note.text)?;
         let (id, init, rootfs) = (known.id()?, known.init()?, known.rootfs());
-        let root = Arc::new(Root::open(&init, rootfs.as_ref())?);
+        let root = Arc::new(Root::recover(&init, rootfs.as_ref())?);
         let in_force = known.in_force(note.generation);
         let generation = in_force.generation.0;
         let registration = Registration { slot: note.slot, root, cgroup: known.cgroup() };

@@ -156,7 +156,7 @@ impl Session {
             view.boot_id = boot_id;
         });
         let connection = connection::Connection::new(self, client, features);
-        match connection.run(&mut memory.sequence).await {
+        match connection.run(memory).await {
             Err(SessionError::Stopping) => Ok(()),
             ended => ended,
         }

@@ -17,6 +17,7 @@ use tracing::{Instrument as _, debug, info, warn};
 use super::{
     Session, SessionError, answered, ask_status, failed,
     guest_events::{self, Attribution},
+    memory::Memory,
     posture,
     residues::Line,
     texts::shown,
@@ -26,7 +27,7 @@ use crate::{
     sandbox::{
         Container, ContainerState, Containers, InvalidReport, MAX_TARGETS, in_force, target,
     },
-    status::ContainerView,
+    status::{ContainerView, GuestPosture},
 };
 
 type Sent = (Parcel, Result<Applied, PushError>);
@@ -63,9 +64,10 @@ impl<'a> Connection<'a> {
     }
 
     /// Runs until the connection ends.
-    pub(super) async fn run(mut self, sequence: &mut u64) -> Result<(), SessionError> {
+    pub(super) async fn run(mut self, memory: &mut Memory) -> Result<(), SessionError> {
+        let Memory { sequence, told, .. } = memory;
         let status = ask_status(&self.client).await?;
-        self.note_status(status)?;
+        self.note_status(status, told)?;
         self.report().await?;
         let mut changes =
             answered("WatchContainers", self.client.watch_containers(WatchContainersRequest {}))
@@ -76,7 +78,7 @@ impl<'a> Connection<'a> {
             attribution: self.attribution.subscribe(),
         };
         let events = guest_events::relay(self.client.clone(), source, sequence);
-        let postures = posture::follow(self.client.clone(), self.session.view.clone());
+        let postures = posture::follow(self.client.clone(), self.session.view.clone(), told);
         tokio::pin!(events, postures);
         let mut desired = self.session.desired.clone();
         loop {
@@ -92,8 +94,12 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn note_status(&mut self, status: StatusReply) -> Result<(), SessionError> {
-        posture::show(&status, &self.session.view);
+    fn note_status(
+        &mut self,
+        status: StatusReply,
+        told: &mut GuestPosture,
+    ) -> Result<(), SessionError> {
+        posture::show(&status, &self.session.view, told);
         if status.targets.len() > MAX_TARGETS {
             return Err(InvalidReport::TooMany.into());
         }

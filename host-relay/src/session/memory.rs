@@ -8,12 +8,16 @@ use std::time::Instant;
 
 use session_tls::Fingerprint;
 
+use crate::status::GuestPosture;
+
 /// What is known of the guest behind an address.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     guest: Option<KnownGuest>,
     /// Last event seen of this boot.
     pub(super) sequence: u64,
+    /// What the guest's agent promised last: it is news once, not at each connection.
+    pub(super) told: GuestPosture,
     /// When the guest answered, if it did since the last loss.
     pub(super) reached: Option<Instant>,
 }
@@ -64,6 +68,7 @@ impl Memory {
                 self.guest = Some(KnownGuest { boot_id: boot_id.into(), key });
                 // Of another guest the events begin at 1 again.
                 self.sequence = 0;
+                self.told = GuestPosture::default();
             }
         }
         self.reached = Some(Instant::now());

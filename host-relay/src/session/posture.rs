@@ -27,25 +27,31 @@ const UNSETTLED: Duration = Duration::from_millis(250);
 pub(super) async fn follow(
     client: GuestClient<Channel>,
     view: watch::Sender<SandboxView>,
+    told: &mut GuestPosture,
 ) -> Result<(), SessionError> {
     loop {
         let pause = pause_after(view.borrow().posture.state);
         tokio::time::sleep(pause).await;
         let status = ask_status(&client).await?;
-        show(&status, &view);
+        show(&status, &view, told);
     }
 }
 
-/// Shows and logs what is news.
-pub(super) fn show(status: &StatusReply, view: &watch::Sender<SandboxView>) {
+/// Shows what is, and logs what was not `told` before: a guest that comes back is no news.
+pub(super) fn show(
+    status: &StatusReply,
+    view: &watch::Sender<SandboxView>,
+    told: &mut GuestPosture,
+) {
     let posture = GuestPosture { state: status.posture(), reason: shown(&status.reason).into() };
-    let is_news = view.send_if_modified(|view| {
+    view.send_if_modified(|view| {
         let is_news = view.posture != posture;
         view.posture = posture.clone();
         is_news
     });
-    if is_news {
+    if *told != posture {
         log(&posture);
+        *told = posture;
     }
 }
 

@@ -7,9 +7,11 @@
 //! container runs (`pins.rs`): what they enforce must not be doubted.
 
 mod capacity;
+mod hooks;
 mod parallel;
 mod pins;
 mod rare;
+mod types;
 
 use std::{
     error::Error,
@@ -25,10 +27,11 @@ use aya::{
     programs::{Lsm, links::FdLink},
 };
 use aya_obj::btf::BtfKind;
-use guest_bpf::{abi, kfunc};
+use guest_bpf::{abi, kfunc, prototype::PROTOTYPES};
 use rustix::io::Errno;
 
 pub(crate) use capacity::of as entries_of;
+pub use hooks::HookError;
 pub use rare::Rare;
 
 use crate::{
@@ -93,6 +96,9 @@ const MAPS: [&str; 22] = [
     "sightings",
 ];
 
+/// The kernel's own types.
+const TYPES: &str = "/sys/kernel/btf/vmlinux";
+
 /// Why nothing is enforced.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -125,6 +131,12 @@ pub enum LoadError {
     /// The kernel tells nothing about its types.
     #[error("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)")]
     Btf(#[source] aya::BtfError),
+    /// The kernel does not say how it calls its hooks.
+    #[error("reading the kernel's types")]
+    Types(#[source] io::Error),
+    /// A program would take one argument of its hook for another.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// A function that the programs call is not there for them.
     #[error("the kernel offers no `{}` to programs (Linux 6.2 or newer)", kfunc::RDONLY_CAST)]
     Kfunc(#[source] aya::BtfError),
@@ -215,6 +227,8 @@ pub fn load(pins: &Path, rename_lock: Option<u64>) -> Result<Loaded, LoadError> 
 
 fn load_into(pins: &Path, settings: abi::Settings) -> Result<Loaded, LoadError> {
     let started = Instant::now();
+    // Also of the rare programs: a rule set that needs one comes when containers run already.
+    hooks::compare(&fs::read(TYPES).map_err(LoadError::Types)?, PROTOTYPES)?;
     let btf = kernel_types()?;
     let types_ms = started.elapsed().as_millis();
     let mut ebpf = open_object(pins, &btf)?;

@@ -4,13 +4,14 @@
 //! One machine for each kind of root. A case has containers of its own in it, in a namespace of its
 //! own, and leaves nothing behind.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     node::{Node, NodeConfig},
+    patience::patient_ms,
     rootfs::{Bundle, Capabilities, Medium, Rootfs, Running},
-    vm::{End as Exit, Exec, Output},
+    vm::{End as Exit, Exec, KernelChoice, Output},
 };
 use policy_model::world::ways::DRIVER;
 use serde_json::Value;
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// What a step may take.
-const LIMIT_MS: u64 = 60_000;
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What runc says of a program that SIGKILL ended.
 const KILLED: Exit = Exit::Exited { status: 128 + 9 };
@@ -51,8 +52,9 @@ struct Stage<'a> {
 // === impl Machine ===
 
 impl Machine {
-    pub(crate) fn boot(medium: Medium) -> Result<Self> {
-        let config = NodeConfig::new(&format!("conformance-{medium}")).attacked(medium);
+    pub(crate) fn boot(medium: Medium, kernel: KernelChoice) -> Result<Self> {
+        let mut config = NodeConfig::new(&format!("conformance-{medium}")).attacked(medium);
+        config.kernel = kernel;
         Ok(Self { node: Node::start(&config)?, medium, begun: 0 })
     }
 
@@ -189,7 +191,8 @@ impl<'a> Stage<'a> {
         let head = ["/bin/busybox", "sh", "-c", "exec \"$@\"", "sh"];
         let words: Vec<_> = head.into_iter().chain(run.run.iter().map(String::as_str)).collect();
         let argv = self.containers[index].argv(self.case.user, &words);
-        let output = self.node.vm.run(Exec { argv, timeout_ms: LIMIT_MS, ..Exec::default() })?;
+        let output =
+            self.node.vm.run(Exec { argv, timeout_ms: patient_ms(LIMIT), ..Exec::default() })?;
         Ok(end_of(run, &output))
     }
 

@@ -5,8 +5,8 @@
 //! times: by the reference decision in a model of the world, by the programs' own decision compiled
 //! for the host, and by the whole product in a VM. Out: a line for each run, as Rust's test harness
 //! prints them, so that the suites count them; a JUnit file and a JSON file if `KADAPTER_JUNIT` and
-//! `KADAPTER_JSON` name them. `KADAPTER_LEGS` chooses among `eval`, `c` and `vm`; an argument that is
-//! no option chooses cases by a part of their id. Never: counts a denial of what was not seen to
+//! `KADAPTER_JSON` name them. `KADAPTER_LEGS` chooses among `eval`, `c` and `vm`, `KADAPTER_KERNEL` what
+//! machines boot; arguments that are no options choose cases by parts of their ids. Never: counts a denial of what was not seen to
 //! succeed without policies.
 
 mod case;
@@ -32,7 +32,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use e2e::rootfs::Medium;
+use e2e::{rootfs::Medium, vm::KernelChoice};
 
 use case::Case;
 use decision::Decider;
@@ -49,7 +49,10 @@ const MOST_PLAYERS: usize = 4;
 struct Options {
     cases: PathBuf,
     legs: Vec<&'static str>,
-    part: Option<String>,
+    /// Parts of ids: a case that has one is run; every case, if there are none.
+    parts: Vec<String>,
+    /// What machines boot.
+    kernel: KernelChoice,
     junit: Option<PathBuf>,
     json: Option<PathBuf>,
 }
@@ -78,14 +81,18 @@ impl Options {
         Ok(Self {
             cases: file("KADAPTER_CASES").unwrap_or_else(own),
             legs,
-            part: env::args().skip(1).find(|word| !word.starts_with('-')),
+            parts: env::args().skip(1).filter(|word| !word.starts_with('-')).collect(),
+            kernel: match env::var("KADAPTER_KERNEL") {
+                Ok(name) => name.parse()?,
+                Err(_) => KernelChoice::Auto,
+            },
             junit: file("KADAPTER_JUNIT"),
             json: file("KADAPTER_JSON"),
         })
     }
 
     fn chooses(&self, case: &Case) -> bool {
-        self.part.as_ref().is_none_or(|part| case.id.contains(part))
+        self.parts.is_empty() || self.parts.iter().any(|part| case.id.contains(part))
     }
 }
 
@@ -103,7 +110,7 @@ fn run(options: &Options) -> Result<bool> {
     println!("\nrunning {} cases", cases.len());
     let mut report = Report::default();
     if options.legs.contains(&"eval") {
-        if options.part.is_none() {
+        if options.parts.is_empty() {
             law(&mut report, "eval", "runner/cases-can-fail", laws::cases_can_fail);
             law(&mut report, "eval", "runner/the-driver-is-known", laws::the_driver_is_known);
         }
@@ -115,7 +122,7 @@ fn run(options: &Options) -> Result<bool> {
         run_programs(&cases, options, &mut report)?;
     }
     if options.legs.contains(&"vm") {
-        run_machines(&cases, &mut report)?;
+        run_machines(&cases, options.kernel, &mut report)?;
     }
     report.print();
     if let Some(path) = &options.junit {
@@ -129,7 +136,7 @@ fn run(options: &Options) -> Result<bool> {
 
 fn run_programs(cases: &[Case], options: &Options, report: &mut Report) -> Result<()> {
     let decider = Decider::compile()?;
-    if options.part.is_none() {
+    if options.parts.is_empty() {
         law(report, "c", "decide.h/any-access", || {
             laws::any_access_is_decided_as_by_the_reference(&decider)
         });
@@ -147,7 +154,7 @@ fn run_programs(cases: &[Case], options: &Options, report: &mut Report) -> Resul
 type Waiting<'a> = BTreeMap<Medium, VecDeque<&'a Case>>;
 
 /// One machine for each processor at a time: it waits as long as it works.
-fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
+fn run_machines(cases: &[Case], kernel: KernelChoice, report: &mut Report) -> Result<()> {
     let mut waiting = Waiting::new();
     for case in cases {
         waiting.entry(case.medium()?).or_default().push_back(case);
@@ -155,7 +162,7 @@ fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
     let (waiting, report) = (Mutex::new(waiting), Mutex::new(report));
     let players = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_PLAYERS);
     thread::scope(|scope| {
-        let play = || scope.spawn(|| play(&waiting, &report));
+        let play = || scope.spawn(|| play(&waiting, kernel, &report));
         let players: Vec<_> = (0..players).map(|_| play()).collect();
         players.into_iter().try_for_each(|player| match player.join() {
             Ok(played) => played,
@@ -165,14 +172,18 @@ fn run_machines(cases: &[Case], report: &mut Report) -> Result<()> {
 }
 
 /// Plays cases until none waits; one machine serves as many as need its kind.
-fn play(waiting: &Mutex<Waiting<'_>>, report: &Mutex<&mut Report>) -> Result<()> {
+fn play(
+    waiting: &Mutex<Waiting<'_>>,
+    kernel: KernelChoice,
+    report: &Mutex<&mut Report>,
+) -> Result<()> {
     let mut kept: Option<(Medium, Machine)> = None;
     while let Some((medium, case)) = next(waiting, kept.as_ref().map(|(medium, _)| *medium)) {
         let mut used = match kept.take() {
             Some((known, machine)) if known == medium => machine,
             other => {
                 other.map_or(Ok(()), |(_, machine)| machine.end())?;
-                Machine::boot(medium)?
+                Machine::boot(medium, kernel)?
             }
         };
         let started = Instant::now();

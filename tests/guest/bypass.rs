@@ -12,6 +12,7 @@ fn matrix(ways: &[&str], medium: Medium, user: User) -> Result<Matrix> {
     let find = |id: &&str| Entry::find(id).with_context(|| format!("no way is called {id}"));
     let columns = COLUMNS.iter().filter(|column| ["literal", "base"].contains(&column.name));
     let options = Options {
+        kernel: Options::default().kernel,
         ways: ways.iter().map(find).collect::<Result<_>>()?,
         columns: columns.collect(),
         media: vec![medium],

@@ -269,7 +269,8 @@ fn compare(left: &str, right: &str) -> Result<Ordering> {
     })
 }
 
-fn matches(pattern: &str, name: &str) -> bool {
+/// Whether a pattern, in which `*` stands for any characters, is a name's.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
         Some((start, rest)) => name.strip_prefix(start).is_some_and(|name| {

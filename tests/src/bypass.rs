@@ -15,7 +15,7 @@ use crate::prerequisites::{self, Purpose};
 use crate::reference::Enforcer;
 use crate::rootfs::Medium;
 use crate::step::step;
-use crate::vm::missing_for_share;
+use crate::vm::{KernelChoice, missing_for_share};
 
 pub use self::column::{COLUMNS, Column, UnknownColumn};
 pub use self::matrix::{Cell, Matrix};
@@ -42,6 +42,8 @@ pub struct Options {
     pub media: Vec<Medium>,
     /// Who goes the ways.
     pub user: User,
+    /// What the guests boot.
+    pub kernel: KernelChoice,
 }
 
 /// Who goes the ways.
@@ -66,6 +68,7 @@ impl Default for Options {
             columns: COLUMNS.iter().collect(),
             media: Medium::ALL.into(),
             user: User::Root,
+            kernel: KernelChoice::Auto,
         }
     }
 }
@@ -148,6 +151,7 @@ fn on_root(medium: Medium, matrix: &mut Matrix, options: &Options) -> Result<Str
         bail!("no root on virtio-fs: {reason}");
     }
     let mut config = NodeConfig::new(&format!("bypass-{medium}")).attacked(medium);
+    config.kernel = options.kernel;
     if matrix.columns.iter().any(|column| column.is_reference()) {
         config.files.push(Enforcer::file()?);
     }

@@ -10,7 +10,7 @@ mod narrator;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -99,12 +99,25 @@ fn start(tell: &Narrator, kernel: KernelChoice) -> Result<Node> {
     let node = Node::start(&NodeConfig { kernel, ..NodeConfig::new("demo").debian() })?;
     let release = node.vm.must(&["uname", "-r"])?;
     tell.say(&format!(
-        "Linux {} runs in the VM; the agent has proved on itself that a denial is real, and the \
-         relay speaks with it over vsock. {}",
+        "Linux {} runs in the VM; the relay speaks with its agent over vsock. {}",
         release.trim(),
         took(started)
     ));
+    let (state, reason) = node.posture()?;
+    tell.say(&promise(&state, &reason)?);
     Ok(node)
+}
+
+/// What the agent's status means. Only an agent whose self-test was denied enforces.
+fn promise(state: &str, reason: &str) -> Result<String> {
+    const PROVED: &str = "which it says of itself only once a denial was proved on itself";
+    match state {
+        "POSTURE_STATE_ENFORCING" => Ok(format!("The agent's status: it enforces, {PROVED}.")),
+        "POSTURE_STATE_DEGRADED" => {
+            Ok(format!("The agent's status: it enforces, {PROVED}, with a loss: {reason}."))
+        }
+        _ => bail!("the agent does not enforce ({state}): {reason}"),
+    }
 }
 
 fn start_containers<'vm>(tell: &Narrator, node: &'vm Node) -> Result<Containers<'vm>> {
@@ -218,4 +231,20 @@ fn show_alert(tell: &Narrator, node: &Node, of: impl Fn(&Value) -> bool) -> Resu
 
 fn took(started: Instant) -> String {
     format!("({:.1} s)", started.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::promise;
+
+    #[test]
+    fn a_proof_is_told_of_an_agent_that_enforces_alone() {
+        assert!(promise("POSTURE_STATE_ENFORCING", "").unwrap().contains("proved"));
+        let degraded = promise("POSTURE_STATE_DEGRADED", "events were lost").unwrap();
+        assert!(degraded.contains("proved") && degraded.contains("events were lost"), "{degraded}");
+        for state in ["POSTURE_STATE_REFUSING", "POSTURE_STATE_STARTING", ""] {
+            let error = promise(state, "no BTF").unwrap_err().to_string();
+            assert!(error.contains("no BTF") && !error.contains("proved"), "{error}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod demo;
 pub mod kernel;
 pub mod node;
+pub mod patience;
 pub mod prerequisites;
 pub mod reference;
 pub mod rootfs;

@@ -27,6 +27,7 @@ pub use lines::Lines;
 use reboot::ADDRESS;
 
 use crate::{
+    patience::patient,
     rootfs::{Container, Hook, HookPoint, Rootfs},
     vm::{
         Spawn, Vm, VmConfig, host_program,
@@ -43,7 +44,7 @@ const AGENT_PORT: u32 = 1034;
 /// The relay's key, in the node's directory.
 const KEY: &str = "relay.key";
 
-/// For anything that a machine under load does in seconds.
+/// For anything that a machine does in seconds if it does nothing else; waits use [`patient`] of it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running node.
@@ -184,6 +185,24 @@ impl Node {
         serde_json::from_str(&line).context("an event is no JSON")
     }
 
+    /// What the agent's status said of its posture and why, when the relay asked, once it was settled.
+    ///
+    /// # Errors
+    /// If it does not in a minute.
+    pub fn posture(&self) -> Result<(String, String)> {
+        let read = |line: &str| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            let state = entry["state"].as_str()?.to_owned();
+            let is_settled = ["ENFORCING", "DEGRADED", "REFUSING"]
+                .iter()
+                .any(|word| state.strip_prefix("POSTURE_STATE_") == Some(word));
+            let reason = entry["reason"].as_str().unwrap_or_default().to_owned();
+            is_settled.then_some((state, reason))
+        };
+        let line = self.relay_log().wait("the agent's status", |line| read(line).is_some())?;
+        read(&line).context("the agent's status")
+    }
+
     /// Waits until the relay has seen the guest take a rule set of this generation or a later one.
     ///
     /// # Errors
@@ -288,12 +307,12 @@ impl Relay {
     }
 }
 
-/// Repeats until it is true, or a minute has passed.
+/// Repeats until it is true, or a minute has passed, more on a busy machine.
 ///
 /// # Errors
 /// If the check fails, or it never is.
 pub fn eventually(what: &str, mut check: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patient(PATIENCE);
     while !check()? {
         ensure!(Instant::now() < deadline, "never: {what}");
     }
@@ -329,7 +348,7 @@ fn start_agent(vm: &Vm, args: &[String]) -> Result<()> {
     let mut argv = vec![AGENT.to_owned(), "run".to_owned()];
     argv.extend(args.iter().cloned());
     vm.spawn(Spawn { argv, log: "/var/log/agent.log".into(), ..Spawn::default() })?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patient(PATIENCE);
     let line = vm.console().wait_for_any(&[" enforcing", "refusing every container"], deadline);
     line.context("the agent says neither that it enforces nor that it refuses")?;
     Ok(())

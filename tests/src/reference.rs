@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::patience::{patient, poll};
 use crate::rootfs::Running;
-use crate::vm::{End, GuestFile, Spawn, Vm, poll, static_program};
+use crate::vm::{End, GuestFile, Spawn, Vm, static_program};
 
 pub use self::expected::{COLUMNS, Cell, Expected, InvalidExpected};
 
@@ -97,7 +98,7 @@ impl<'vm> Enforcer<'vm> {
         argv.extend(["--pid".into(), container.pid().to_string()]);
         let pid = vm.spawn(Spawn { argv, log: log.clone(), ..Spawn::default() })?;
         let enforcer = Self { vm, pid };
-        let answer = poll(Instant::now() + START, || enforcer.answer(&log).transpose());
+        let answer = poll(Instant::now() + patient(START), || enforcer.answer(&log).transpose());
         answer.context("the reference enforcer does not come up")??;
         Ok(enforcer)
     }
@@ -117,7 +118,7 @@ impl<'vm> Enforcer<'vm> {
     /// If it is not there any more, so that nobody knows since when it did not deny.
     pub fn stop(self) -> Result<()> {
         self.vm.kill(self.pid, SIGKILL).context("the reference enforcer ended by itself")?;
-        match self.vm.wait(self.pid, END)? {
+        match self.vm.wait(self.pid, patient(END))? {
             End::Signaled { signal: SIGKILL } => Ok(()),
             end => bail!("the reference enforcer ended with {end}"),
         }

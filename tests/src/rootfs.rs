@@ -16,9 +16,11 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::patience::patient_ms;
 use crate::vm::{Disk, End, Exec, Output, SHARED, Vm};
 
 pub use self::attacked::{Medium, UnknownMedium};
@@ -30,7 +32,7 @@ mod debian;
 mod spec;
 
 /// What [`Bundle::run`] and [`Running::exec`] allow a program.
-const LIMIT_MS: u64 = 60_000;
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Where a container's files come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,7 +255,8 @@ impl<'vm> Bundle<'vm> {
             id = self.id
         );
         let argv = ["sh", "-c", &script].map(str::to_owned).into();
-        let mut output = self.vm.run(Exec { argv, timeout_ms: LIMIT_MS, ..Exec::default() })?;
+        let mut output =
+            self.vm.run(Exec { argv, timeout_ms: patient_ms(LIMIT), ..Exec::default() })?;
         output.stdout = self.vm.read_file(&format!("{}/log", self.path()))?.into();
         Ok(output)
     }
@@ -306,7 +309,7 @@ impl Running<'_> {
     /// and a message on standard error.
     pub fn exec(&self, argv: &[&str]) -> Result<Output> {
         let argv = argv.iter().map(ToString::to_string).collect();
-        self.run(Exec { argv, timeout_ms: LIMIT_MS, ..Exec::default() })
+        self.run(Exec { argv, timeout_ms: patient_ms(LIMIT), ..Exec::default() })
     }
 
     /// As [`Running::exec`], with an environment, a working directory, input, a time limit.

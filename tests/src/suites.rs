@@ -27,9 +27,11 @@ pub use self::report::Report;
 use self::report::{SuiteReport, Tally};
 
 mod cargo;
+mod kernels;
 mod libtest;
 mod remark;
 mod report;
+mod skips;
 mod soak;
 
 /// A suite.
@@ -49,8 +51,10 @@ pub enum Suite {
     Guest,
     /// The relay against a guest that records.
     Relay,
-    /// The demo.
+    /// The demo, and every kernel.
     System,
+    /// All cases and ways on each of Debian's kernels. Runs only by its name.
+    Kernels,
     /// What takes long and is random. Runs only by its name.
     Soak,
 }
@@ -90,6 +94,7 @@ pub fn run(chosen: &[Suite], cases: &Cases) -> Result<Report> {
             _ if suite.boots_machines() && machine.is_none() => Tally::FAILED,
             _ => match &*programs {
                 Some(programs) if suite == Suite::Soak => soak::run(programs),
+                Some(programs) if suite == Suite::Kernels => kernels::run(programs),
                 Some(programs) => run_programs(suite, programs, cases),
                 None => Tally::FAILED,
             },
@@ -103,7 +108,7 @@ pub fn run(chosen: &[Suite], cases: &Cases) -> Result<Report> {
 
 impl Suite {
     /// All of them, in the order in which they run.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Style,
         Self::Unit,
         Self::Walls,
@@ -112,13 +117,15 @@ impl Suite {
         Self::Guest,
         Self::Relay,
         Self::System,
+        Self::Kernels,
         Self::Soak,
     ];
 
     /// Those that a change must pass.
     #[must_use]
     pub fn gate() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|suite| *suite != Self::Soak).collect()
+        let by_name = [Self::Kernels, Self::Soak];
+        Self::ALL.into_iter().filter(|suite| !by_name.contains(suite)).collect()
     }
 
     /// Its name on the command line; of a suite of this package, the name of its test target too.
@@ -133,6 +140,7 @@ impl Suite {
             Self::Guest => "guest",
             Self::Relay => "relay",
             Self::System => "system",
+            Self::Kernels => "kernels",
             Self::Soak => "soak",
         }
     }
@@ -148,20 +156,23 @@ impl Suite {
             Self::Conformance => "cases that are data: in the model, in C, in a VM of each root",
             Self::Guest => "policies from a file to containers in a VM, each verdict both ways",
             Self::Relay => "the relay against a guest that records",
-            Self::System => "the demo, on the own kernel and on Debian's",
+            Self::System => "the demo; every program, and some cases, on every kernel",
+            Self::Kernels => {
+                "all cases and ways around rules on each of Debian's kernels; only if it is named"
+            }
             Self::Soak => "fuzz targets, kills and denials, for long; only if it is named",
         }
     }
 
     fn boots_machines(self) -> bool {
-        matches!(self, Self::Rig | Self::Conformance | Self::Guest | Self::System | Self::Soak)
+        !matches!(self, Self::Style | Self::Unit | Self::Walls | Self::Relay)
     }
 
     /// How long one of its programs may take: many times what it takes, and less than any CI
     /// system waits.
     fn limit(self) -> Duration {
         let minutes = match self {
-            Self::Soak => 24 * 60,
+            Self::Kernels | Self::Soak => 24 * 60,
             _ if self.boots_machines() => 40,
             _ => 5,
         };
@@ -245,6 +256,9 @@ fn run_programs(suite: Suite, programs: &[cargo::Program], cases: &Cases) -> Tal
             let (status, output) = step.capture(&mut cargo::command("test", &["--doc"]))?;
             libtest::read(&output, status).settle(tally)
         });
+    }
+    if suite == Suite::System {
+        tally += kernels::smoke(programs);
     }
     if tally.ran() == 0 {
         say(&format!("error: {suite}: ran no test"));

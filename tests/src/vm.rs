@@ -34,10 +34,12 @@ pub use guest_init::protocol::{Bytes, End, Exec, Output, Spawn};
 
 pub use self::console::Console;
 pub use self::initramfs::GuestFile;
-pub use self::kernel::{KernelChoice, Line};
+pub use self::kernel::{KernelChoice, Line, UnknownKernel};
 pub(crate) use self::programs::target_directory;
 pub use self::programs::{host_program, release_program, static_program};
 pub use self::share::{SHARED, Share, missing as missing_for_share};
+
+use crate::patience::{patient, poll};
 
 use self::kernel::BootKernel;
 use self::places::Scratch;
@@ -85,7 +87,7 @@ pub struct VmConfig {
     pub share: Option<PathBuf>,
     /// Added to QEMU's command line.
     pub qemu_args: Vec<String>,
-    /// From QEMU's start until PID 1 answers.
+    /// From QEMU's start until PID 1 answers, on a machine that does nothing else; see [`patient`].
     pub boot_limit: Duration,
     /// From QEMU's start until it is killed in any case.
     pub life_limit: Duration,
@@ -161,7 +163,7 @@ impl Vm {
         let device = start_device(&sockets, &logs)?;
         let share = start_share(config, &sockets, &scratch, &logs)?;
         // From here on: what was not in the cache took its own time.
-        let deadline = Instant::now() + config.boot_limit;
+        let deadline = Instant::now() + patient(config.boot_limit);
         let cmdline = kernel.command_line(&config.cmdline);
         let image = Image { kernel: &kernel.image, initrd: &initrd, cmdline: &cmdline };
         let machine = qemu::machine(config, &image, &sockets);
@@ -201,8 +203,13 @@ impl Vm {
             }
         };
         ensure!(line.contains(READY_MARKER), "{line}");
-        control::connect(&self.sockets.hybrid, CONTROL_PORT, deadline)?;
-        Ok(())
+        self.at_control(|guest| guest.connect(CONTROL_PORT, deadline)).map(drop)
+    }
+
+    /// Does something over the control channel.
+    fn at_control<T>(&self, work: impl FnOnce(control::Guest<'_>) -> T) -> T {
+        let is_gone = || self.machine.ended().is_some();
+        work(control::Guest { hvsock: &self.sockets.hybrid, is_gone: &is_gone })
     }
 
     /// Adds what a human needs to find out why.
@@ -225,7 +232,8 @@ impl Vm {
     /// # Errors
     /// If nobody listens there by then.
     pub fn connect(&self, port: u32, deadline: Instant) -> Result<UnixStream> {
-        control::connect(&self.sockets.hybrid, port, deadline).map_err(|error| self.explain(error))
+        let connected = self.at_control(|guest| guest.connect(port, deadline));
+        connected.map_err(|error| self.explain(error))
     }
 
     /// The hybrid socket of the VM's vsock device. For connections that the guest opens to port P
@@ -296,7 +304,7 @@ impl Vm {
     /// If QEMU goes on after `limit`.
     pub fn power_off(self, limit: Duration) -> Result<()> {
         // The guest never replies to this one.
-        let _ = control::call(&self.sockets.hybrid, &Request::PowerOff, Duration::ZERO);
+        let _ = self.at_control(|guest| guest.call(&Request::PowerOff, Duration::ZERO));
         let ended = poll(Instant::now() + limit, || self.machine.ended());
         ended.map(drop).ok_or_else(|| self.explain(anyhow::anyhow!("the VM did not power off")))
     }
@@ -353,7 +361,8 @@ fn start_share(
 /// Starts a process and waits until its socket is there.
 fn start_listener(command: Command, socket: &Path, log: &Path) -> Result<TiedProcess> {
     let process = start_logged(command, Stdio::null(), log)?;
-    let deadline = Instant::now() + Duration::from_secs(60);
+    // It starts in a tenth of a second.
+    let deadline = Instant::now() + patient(Duration::from_secs(60));
     let listening = poll(deadline, || (socket.exists() || process.ended().is_some()).then_some(()));
     if listening.is_none() || process.ended().is_some() {
         let said = fs::read_to_string(log).unwrap_or_default();
@@ -381,18 +390,4 @@ fn watch(machine: &Arc<TiedProcess>, limit: Duration) -> Sender<()> {
         }
     });
     alive
-}
-
-/// Asks until there is an answer or the deadline passes.
-pub(crate) fn poll<T>(deadline: Instant, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    const PAUSE: Duration = Duration::from_millis(20);
-    loop {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        thread::sleep(PAUSE);
-    }
 }

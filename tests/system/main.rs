@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The whole, as a newcomer meets it.
+//! The whole, as a newcomer meets it, and on every kernel.
+
+mod kernels;
 
 use anyhow::Result;
 use e2e::{

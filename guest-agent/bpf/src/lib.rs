@@ -2,13 +2,14 @@
 //! The guest's BPF object and what the agent must know to speak with it.
 //!
 //! Owns the compiled programs ([`OBJECT`]), the mirrored C structures ([`abi`]), the hash that
-//! stands for a path ([`hash`]), the bit that stands for a name ([`filter`]) and the kernel function
-//! that is called ([`kfunc`]). It loads nothing and makes no system call.
+//! stands for a path ([`hash`]), the bit that stands for a name ([`filter`]), the kernel function
+//! that is called ([`kfunc`]) and what hooks must be like ([`prototype`]). It loads nothing and makes no system call.
 
 pub mod abi;
 pub mod filter;
 pub mod hash;
 pub mod kfunc;
+pub mod prototype;
 
 /// The programs, compiled by `build.rs`; BTF included, debug information stripped. To be loaded they
 /// must be bound, see [`kfunc::bind`].

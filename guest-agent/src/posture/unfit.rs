@@ -73,6 +73,10 @@ impl Unfit {
                 "restart the guest, or start the agent of that version again; until then what is in \
                  force stays and no container starts"
             }
+            Self::Load(LoadError::Hook(_)) => {
+                "boot the guest with a kernel of a line that Kadapter is tested on \
+                 (guest-kernel/README.md)"
+            }
             Self::Load(LoadError::Kfunc(_)) => "boot the guest with Linux 6.12 or newer",
             Self::Load(error) => match error.errno() {
                 Some(Errno::NOMEM) => "give the guest more memory",
@@ -87,6 +91,9 @@ impl Unfit {
                 | ApplyError::Lower(_)
                 | ApplyError::Install(InstallError::Collisions),
             )) => REPORT,
+            Self::SelfTest(SelfTestError::Processor(_)) => {
+                "give the guest's machine a processor that has it (`cx16` in /proc/cpuinfo)"
+            }
             Self::Kernel(_) | Self::SelfTest(_) => COMPARE,
         }
     }
@@ -107,6 +114,7 @@ impl From<Vec<Missing>> for Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maps::MapsError;
 
     fn attaching(errno: Errno) -> Unfit {
         let source = Box::new(io::Error::from(errno));
@@ -119,7 +127,7 @@ mod tests {
         let missing = vec!["link_file_open".to_owned()];
         let other = Unfit::Load(LoadError::OtherVersion(pins()));
         let less = Unfit::Load(LoadError::Incomplete { pins: pins(), missing });
-        let unread = Unfit::TakeOver(crate::maps::MapsError::Full.into());
+        let unread = Unfit::TakeOver(MapsError::Full.into());
         for unfit in [other, less, unread] {
             let Cause { reason, remedy } = &unfit.causes()[0];
             assert!(remedy.contains("restart the guest") && !remedy.contains("enforce.conf"));
@@ -134,6 +142,16 @@ mod tests {
         let remedy = rules(InstallError::Collisions.into());
         assert!(remedy.contains("/proc/1/mountinfo") && !remedy.contains("enforce.conf"));
         assert!(rules(ApplyError::Stopped(crate::registry::Stopped)).contains("enforce.conf"));
+    }
+
+    #[test]
+    fn labels_that_cannot_be_kept_have_the_processor_as_reason() {
+        let source = io::Error::from(Errno::NOMEM);
+        let source = MapsError::Task { operation: "labelling", pid: 7, source };
+        let [cause] = &Unfit::from(SelfTestError::Processor(source)).causes()[..] else { panic!() };
+        assert!(cause.reason.contains("the kernel keeps no labels of tasks"), "{}", cause.reason);
+        assert!(cause.reason.contains("labelling of pid 7"), "{}", cause.reason);
+        assert!(cause.remedy.contains("cx16"), "{}", cause.remedy);
     }
 
     #[test]

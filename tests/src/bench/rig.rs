@@ -20,10 +20,11 @@ use tempfile::TempDir;
 
 use crate::{
     node::{AGENT, Node, PATIENCE, keygen},
+    patience::{patient, poll},
     rootfs::{Container, Rootfs, Running, debian_disks, debian_share},
     vm::{
         Exec, GuestFile, KernelChoice, Output, Spawn, Vm, VmConfig, host_program,
-        missing_for_share, poll,
+        missing_for_share,
         process::{TiedProcess, tied},
         release_program, static_program,
     },
@@ -117,7 +118,7 @@ impl Guest {
         let log = "/var/log/agent.log".to_owned();
         let pid = self.vm.spawn(Spawn { argv, log, ..Spawn::default() })?;
         let marks = [" enforcing", "refusing every container"];
-        let line = self.vm.console().wait_for_any(&marks, Instant::now() + PATIENCE);
+        let line = self.vm.console().wait_for_any(&marks, Instant::now() + patient(PATIENCE));
         let line = line.context("the agent does not say that it enforces")?;
         ensure!(line.contains(marks[0]), "{line}");
         Ok(pid)
@@ -283,7 +284,7 @@ impl Relay {
     }
 
     fn wait(&self, what: &str, accept: impl Fn(&Value) -> bool) -> Result<Value> {
-        let found = poll(Instant::now() + 2 * PATIENCE, || {
+        let found = poll(Instant::now() + patient(2 * PATIENCE), || {
             let text = fs::read_to_string(&self.log).ok()?;
             let mut entries = text.lines().filter_map(|line| serde_json::from_str(line).ok());
             entries.find(|entry| accept(entry))

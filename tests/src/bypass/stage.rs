@@ -12,6 +12,7 @@ use attacks::report::Report as Gone;
 use super::column::Enforced;
 use super::{Column, Outcome, User};
 use crate::node::{Node, eventually};
+use crate::patience::{patient, patient_ms};
 use crate::rootfs::{Capabilities, Medium, Rootfs, Running};
 use crate::vm::{End, Exec, Output, Spawn};
 
@@ -82,7 +83,7 @@ impl<'n> Stage<'n> {
         let mut gone = Vec::new();
         while !entries.is_empty() {
             let argv = self.argv(&container, &entries, &[]);
-            let timeout_ms = u64::try_from(LIMIT.as_millis()).context("time limit")?;
+            let timeout_ms = patient_ms(LIMIT);
             let output = self.node.vm.run(Exec { argv, timeout_ms, ..Exec::default() })?;
             let mut reports = reports(&entries, &output)?;
             if let Some(last) = reports.iter().position(|report| !report.left.is_empty()) {
@@ -149,7 +150,7 @@ impl<'n> Stage<'n> {
         vm.must(&["touch", &go])?;
         let end = match ended {
             Some(end) => end,
-            None => vm.wait(pid, LIMIT)?,
+            None => vm.wait(pid, patient(LIMIT))?,
         };
         let read = |extension| vm.read_file(&format!("{output}.{extension}"));
         let (stdout, stderr) = (read("out")?.into(), read("err")?.into());

@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::PATIENCE;
+use crate::patience::patient;
 
 /// Shown when a line does not come.
 const TAIL: usize = 12;
@@ -65,7 +66,7 @@ impl Lines {
     /// # Errors
     /// If none comes; the error shows the last ones that came.
     pub fn wait(&self, what: &str, accept: impl Fn(&str) -> bool) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patient(PATIENCE);
         let mut lines = self.0.lock();
         loop {
             if let Some(line) = lines.iter().find(|line| accept(line)) {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use super::Suite;
+use super::{Suite, skips};
 
 /// What became of some tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,32 +63,50 @@ impl fmt::Display for Tally {
 // === impl Report ===
 
 impl Report {
-    /// Whether every test passed that was not skipped, and there was one.
+    /// Whether every test passed that was not skipped, and there was one. In CI none may be skipped
+    /// that is not expected to be.
     #[must_use]
     pub fn is_success(&self) -> bool {
-        let total = self.total();
+        let total = self.total(skips::is_ci());
         total.failed == 0 && total.passed > 0
     }
 
-    fn total(&self) -> Tally {
+    /// In CI what was skipped without being expected to be has failed.
+    fn total(&self, is_ci: bool) -> Tally {
         let mut total = Tally::default();
         for report in &self.suites {
             total += report.tally.clone();
         }
+        if is_ci {
+            total.failed += skips::unexpected(&total.skipped).len();
+        }
         total
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, is_ci: bool) -> fmt::Result {
+        for SuiteReport { suite, tally, took } in &self.suites {
+            writeln!(f, "{suite:<12}{:>8.1} s   {tally}", took.as_secs_f64())?;
+        }
+        let total = self.total(is_ci);
+        for reason in &total.skipped {
+            writeln!(f, "skipped: {reason}")?;
+        }
+        let unexpected = skips::unexpected(&total.skipped);
+        if !unexpected.is_empty() {
+            let count = unexpected.len();
+            writeln!(f, "NOT TESTED on this machine, for what it lacks: {count} tests")?;
+            for reason in unexpected {
+                let verdict = if is_ci { "failed: skipped in CI" } else { "not tested" };
+                writeln!(f, "{verdict}: {reason}")?;
+            }
+        }
+        write!(f, "{total}")
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for SuiteReport { suite, tally, took } in &self.suites {
-            writeln!(f, "{suite:<12}{:>8.1} s   {tally}", took.as_secs_f64())?;
-        }
-        let total = self.total();
-        for reason in &total.skipped {
-            writeln!(f, "skipped: {reason}")?;
-        }
-        write!(f, "{total}")
+        self.write(f, skips::is_ci())
     }
 }
 
@@ -102,19 +120,34 @@ mod tests {
         Report { suites: suites.map(|(suite, tally)| SuiteReport { suite, tally, took }).collect() }
     }
 
+    /// As printed here, or in CI.
+    struct Printed<'a>(&'a Report, bool);
+
+    impl fmt::Display for Printed<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.write(f, self.1)
+        }
+    }
+
     #[test]
-    fn the_last_line_counts_all_suites() {
-        let skipped = vec!["boots: no KVM".to_owned()];
-        let rig = Tally { passed: 3, failed: 1, skipped };
+    fn the_last_line_counts_all_suites_and_what_was_not_tested_is_said() {
+        let skipped = vec!["boots: no loop devices".to_owned(), "a [c]: no words".to_owned()];
+        let rig = Tally { passed: 3, failed: 0, skipped };
         let style = Tally { passed: 2, ..Tally::default() };
         let report = report(&[(Suite::Style, style), (Suite::Rig, rig)]);
         let expected = "\
 style            1.2 s   2 passed, 0 failed
-rig              1.2 s   3 passed, 1 failed, 1 skipped
-skipped: boots: no KVM
-5 passed, 1 failed, 1 skipped";
-        assert_eq!(report.to_string(), expected);
-        assert!(!report.is_success());
+rig              1.2 s   3 passed, 0 failed, 2 skipped
+skipped: boots: no loop devices
+skipped: a [c]: no words
+NOT TESTED on this machine, for what it lacks: 1 tests
+not tested: boots: no loop devices
+5 passed, 0 failed, 2 skipped";
+        assert_eq!(Printed(&report, false).to_string(), expected);
+        let ci = Printed(&report, true).to_string();
+        assert!(ci.contains("\nfailed: skipped in CI: boots: no loop devices\n"), "{ci}");
+        assert!(ci.ends_with("\n5 passed, 1 failed, 2 skipped"), "{ci}");
+        assert_eq!((report.total(false).failed, report.total(true).failed), (0, 1));
     }
 
     #[test]

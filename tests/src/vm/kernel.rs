@@ -5,6 +5,7 @@
 //! kernels that are built are made elsewhere.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::Result;
 
@@ -25,6 +26,26 @@ pub enum KernelChoice {
     Debian(Line),
     /// `Own` if it is in the cache, else Debian's of the same line.
     Auto,
+}
+
+/// A name that no kernel has.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("no kernel is called `{0}`; there are own, debian-6.12, debian-6.18, debian-newest")]
+pub struct UnknownKernel(String);
+
+// === impl KernelChoice ===
+
+impl FromStr for KernelChoice {
+    type Err = UnknownKernel;
+
+    fn from_str(name: &str) -> Result<Self, UnknownKernel> {
+        let line = Line::ALL.into_iter().find(|line| line.name() == name);
+        match (name, line) {
+            ("own", _) => Ok(Self::Own),
+            (_, Some(line)) => Ok(Self::Debian(line)),
+            _ => Err(UnknownKernel(name.to_owned())),
+        }
+    }
 }
 
 /// What a choice comes down to.
@@ -66,4 +87,18 @@ pub(crate) fn resolve(choice: KernelChoice) -> Result<BootKernel> {
 fn own_kernel(kernel: KernelImage) -> BootKernel {
     let image = kernel.pvh.unwrap_or(kernel.bzimage);
     BootKernel { image, archives: Vec::new(), cmdline: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_found_by_their_names() {
+        for line in Line::ALL {
+            assert_eq!(line.name().parse::<KernelChoice>().unwrap(), KernelChoice::Debian(line));
+        }
+        assert_eq!("own".parse::<KernelChoice>().unwrap(), KernelChoice::Own);
+        assert!("debian-5.10".parse::<KernelChoice>().is_err());
+    }
 }

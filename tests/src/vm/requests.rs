@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use guest_init::protocol::{Bytes, End, Exec, Output, Reply, Request, Spawn};
 
-use super::{Vm, control};
+use super::Vm;
+use crate::patience::patient_ms;
 
-/// What [`Vm::exec`] allows a program.
-const EXEC_LIMIT_MS: u64 = 60_000;
+/// What [`Vm::exec`] allows a program, on a machine that does nothing else.
+const EXEC_LIMIT: Duration = Duration::from_secs(60);
 
 impl Vm {
     /// Runs a program in the guest to its end, for a minute at most.
@@ -19,7 +20,7 @@ impl Vm {
     /// If it can't be started or the guest doesn't answer; not if the program fails.
     pub fn exec(&self, argv: &[&str]) -> Result<Output> {
         let argv = argv.iter().map(ToString::to_string).collect();
-        self.run(Exec { argv, timeout_ms: EXEC_LIMIT_MS, ..Exec::default() })
+        self.run(Exec { argv, timeout_ms: patient_ms(EXEC_LIMIT), ..Exec::default() })
     }
 
     /// Runs a program that has to succeed, and returns its standard output.
@@ -110,7 +111,7 @@ impl Vm {
     }
 
     fn call(&self, request: &Request, limit: Duration) -> Result<Reply> {
-        match control::call(&self.sockets.hybrid, request, limit) {
+        match self.at_control(|guest| guest.call(request, limit)) {
             Ok(Reply::Refused { reason }) => bail!("the guest refuses: {reason}"),
             Ok(reply) => Ok(reply),
             Err(error) => Err(self.explain(error)),

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::node::{Node, NodeConfig};
+use crate::patience::patient_ms;
 use crate::rootfs::{Container, Image, Medium, Rootfs, Running, disks};
 use crate::vm::{Exec, host_program, missing_for_share, static_program};
 
@@ -20,7 +21,7 @@ use super::{Policies, Under};
 const POD: &str = "workloads";
 
 /// A step takes some seconds; a busy host may take twenty times as long.
-const STEP_LIMIT_MS: u64 = 300_000;
+const STEP_LIMIT: Duration = Duration::from_secs(300);
 
 /// Lines of a failed step that are kept.
 const TAIL_LINES: usize = 3;
@@ -165,7 +166,8 @@ fn is_marker(event: &Value, marker: &str) -> bool {
 fn run_step(running: &Running<'_>, step: &Step) -> Result<Option<Failure>> {
     let script = step.run.as_deref().unwrap_or_default();
     let argv = ["/bin/bash", "-euo", "pipefail", "-c", script].map(str::to_owned).into();
-    let output = running.run(Exec { argv, timeout_ms: STEP_LIMIT_MS, ..Exec::default() })?;
+    let output =
+        running.run(Exec { argv, timeout_ms: patient_ms(STEP_LIMIT), ..Exec::default() })?;
     Ok((!output.success()).then(|| {
         let said = output.stderr.text() + &output.stdout.text();
         let lines: Vec<_> = said.lines().filter(|line| !line.trim().is_empty()).collect();

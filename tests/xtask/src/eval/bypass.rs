@@ -13,7 +13,7 @@ use e2e::bypass::{self, COLUMNS, Column, Matrix, Options, User};
 use e2e::rootfs::Medium;
 use serde::Serialize;
 
-use crate::figures;
+use crate::{demo::Kernel, figures};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Who goes the ways
     #[arg(long, value_name = "USER", default_value = "root")]
     user: Who,
+    /// Kernel of the guests; the own one if it is in the cache, else Debian's, if not given
+    #[arg(long, value_name = "KERNEL")]
+    kernel: Option<Kernel>,
     /// Write figures and cells to this file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -52,7 +55,7 @@ struct Json<'a> {
 }
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let Args { only, roots, columns, user, json } = args;
+    let Args { only, roots, columns, user, kernel, json } = args;
     let whole = Options::default();
     let options = Options {
         ways: if only.is_empty() { whole.ways } else { only },
@@ -62,6 +65,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             Who::Root => User::Root,
             Who::Ordinary => User::Ordinary,
         },
+        kernel: kernel.map_or(whole.kernel, Into::into),
     };
     let (matrix, report) = bypass::run(&options)?;
     figures::print(|colours| format!("{}\n{}", matrix.table(colours), report.table(colours)))?;

@@ -53,7 +53,7 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a search has in any case. If that is too long for the gate, the container is refused: its
 /// rules would hold by name alone.
-const LEAST: Duration = Duration::from_secs(1);
+pub(crate) const LEAST: Duration = Duration::from_secs(1);
 
 /// Searches of one container for equal content that have not come back. More than one at a time means
 /// that one hangs. Those for names come back in any case.

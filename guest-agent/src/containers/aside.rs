@@ -18,8 +18,9 @@ use std::{
 
 use super::{Init, InspectError};
 
-/// For one look: a disk answers in milliseconds, a host that swaps in tens of them.
-pub(crate) const DEADLINE: Duration = Duration::from_millis(500);
+/// For one look: a disk answers in milliseconds, a host that swaps in tens of them, a guest under
+/// emulation on a busy machine stands still for some hundred.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
 
 /// Looks at one container that have not come back. More than one at a time means that one hangs; each
 /// holds a thread with a stack of 2 MiB, of which some pages are used.

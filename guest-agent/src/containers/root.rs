@@ -19,7 +19,10 @@ use std::{
 };
 
 use policy_model::RulePath;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx};
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat2, statx},
+    io::Errno,
+};
 
 use super::{
     Init, InspectError, Mount, Mounts, aside,
@@ -159,15 +162,9 @@ impl Root {
         points: Vec<Option<RulePath>>,
     ) -> Result<Vec<bool>, InspectError> {
         let root = self.fd.try_clone().map_err(init.failed("opening the root once more"))?;
-        let has_link = move |point: Option<RulePath>| {
-            let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let path = format!("{}/..data", point?);
-            let link = openat2(&root, path, how, Mode::empty(), WITHIN).ok()?;
-            Some(fs::File::from(link).metadata().ok()?.is_symlink())
-        };
-        aside::ask(init, move || {
-            points.into_iter().map(|point| has_link(point).unwrap_or_default()).collect()
-        })
+        let links = move || points.iter().map(|point| has_link(&root, point.as_ref())).collect();
+        let links: io::Result<_> = aside::ask(init, links)?;
+        links.map_err(init.failed("looking for the link of an atomic writer"))
     }
 
     /// Whether the process had it for a root already when it was opened: the runtime is done, or
@@ -198,6 +195,22 @@ impl Root {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+fn has_link(root: &OwnedFd, point: Option<&RulePath>) -> io::Result<bool> {
+    let Some(point) = point else { return Ok(false) };
+    let how = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    is_link(openat2(root, format!("{point}/..data"), how, Mode::empty(), WITHIN))
+}
+
+/// What the agent cannot tell for the moment is not the same as no: rules would not hold for what the
+/// links of an atomic writer lead to.
+fn is_link(opened: Result<OwnedFd, Errno>) -> io::Result<bool> {
+    match opened {
+        Ok(link) => Ok(fs::File::from(link).metadata()?.is_symlink()),
+        Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(errno.into()),
+        Err(_) => Ok(false),
     }
 }
 
@@ -295,6 +308,18 @@ mod tests {
         assert!(matches!(Root::open(&init, Some(&rootfs)), Err(InspectError::Root { .. })));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_looked_for_is_not_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = reopen(&fs::File::open(directory.path()).unwrap(), ".").unwrap();
+        let found = |point: &str| has_link(&root, Some(&RulePath::new(point).unwrap()));
+        fs::create_dir(directory.path().join("secret")).unwrap();
+        assert!(!found("/secret").unwrap() && !found("/none").unwrap());
+        std::os::unix::fs::symlink("..1", directory.path().join("secret/..data")).unwrap();
+        assert!(found("/secret").unwrap() && !found("/secret/..data").unwrap());
+        assert!(is_link(Err(Errno::MFILE)).is_err() && !is_link(Err(Errno::NOENT)).unwrap());
     }
 
     fn mounted(dev: u32, point: &str, fs_type: &str) -> Mount {

@@ -109,7 +109,7 @@ pub struct Site {
     root: Arc<Root>,
     init: Init,
     searches: Arc<Searches>,
-    /// When nobody waits for it any more; none beyond [`DEADLINE`].
+    /// When it is given up; none for [`DEADLINE`].
     until: Option<Instant>,
 }
 
@@ -175,7 +175,7 @@ impl Reports {
         )
     }
 
-    /// Somebody who no longer waits needs no report. Files that a container makes must not become as
+    /// A search that is given up needs no reports. Files that a container makes must not become as
     /// many reports: what is told in vain is left out, what is held never is.
     fn send(&self, report: Report) {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

@@ -108,7 +108,7 @@ pub enum LoadError {
          containers that run"
     )]
     OtherVersion(PathBuf),
-    /// Pins of this build were removed by somebody else.
+    /// Another program has removed pins of this build.
     #[error(
         "`{pins}` lacks `{}`, and containers run under the rest, which goes on enforcing",
         missing.join("`, `")

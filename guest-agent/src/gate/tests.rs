@@ -228,7 +228,7 @@ async fn only_root_reaches_the_socket() {
     assert_eq!(mode(rig.socket.parent().unwrap()), 0o700);
 }
 
-/// The same gate, whose registry nobody serves: its owner is busy for longer than anybody waits.
+/// The same gate, whose registry is not served: its owner is busy for longer than any request lasts.
 fn busy_rig(deadline: Duration) -> (Rig, registry::Inbox) {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("run/agent.sock");

@@ -96,7 +96,7 @@ impl Trees {
     }
 
     /// Brings the index of one mount up to date and visits the paths in it of files that are wanted,
-    /// in order. What could not be listed is told.
+    /// in order. Returns what could not be listed.
     pub(super) fn find(
         &mut self,
         point: &str,

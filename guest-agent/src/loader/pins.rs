@@ -5,7 +5,7 @@
 //! slots tell flow in; [`Pins`], or the reason to leave them alone, flows out. Three names are a
 //! contract between builds: links begin with `link_`, the maps `settings` and `slots` tell what they
 //! tell here. Whose pins they are is asked before what is missing of them: another build has a hook
-//! or a map more or less, and still protects its containers. What cannot be told protects somebody.
+//! or a map more or less, and still protects its containers. What cannot be told counts as in use.
 
 use std::{
     collections::BTreeSet,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_told_protects_somebody() {
+    fn what_cannot_be_told_counts_as_in_use() {
         let names = without("slots");
         let unreadable = Found { names, object: None, is_in_use: None };
         assert!(judge(&unreadable).unwrap_err().contains("another version"));

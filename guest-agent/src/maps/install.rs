@@ -4,7 +4,7 @@
 //! Every key carries the number of its set, so that the two never mix. If anything fails before
 //! the switch, what was written is erased and the old set stays in force; sets of several containers
 //! are staged one by one and switched together, or none of them is. What fails after the switch
-//! leaves the new set in force, and is told as what it is.
+//! leaves the new set in force, and is no error of the set.
 
 use std::collections::HashSet;
 

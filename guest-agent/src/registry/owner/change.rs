@@ -88,7 +88,7 @@ impl<K: Kernel> Owner<K> {
         let place = Place { slot, init: &container.init, root };
         match stage(&mut self.kernel, &place, &set.rules, findings) {
             Ok(staged) => Ok(Some(staged)),
-            // Its mounts went with it; whoever is left in it keeps the set before.
+            // Its mounts went with it; processes that are left in it keep the set before.
             Err(error) if is_gone(&error) => {
                 container.state = State::Exited;
                 Ok(None)

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a process does with a file before the rules come decides nothing of how the rules hold it.
+//! What a process does with files, before the rules come or in another container, decides nothing of
+//! how the rules hold.
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::{
     node::{Node, NodeConfig, eventually},
     rootfs::{Rootfs, Running},
+    suites::measured,
     vm::Spawn,
 };
 
-use crate::steps::{allowed, becomes_allowed, becomes_denied, block_program, denied, sh};
+use crate::{
+    files::file_policy,
+    steps::{allowed, becomes_allowed, becomes_denied, block_program, denied, sh},
+};
 
 /// Takes a lease of a file that keeps every reader out (F_SETLEASE, F_WRLCK), and says so. When it is
 /// asked for it, it does what the second argument says.
@@ -22,10 +29,32 @@ const LEASE: &str = r#"
     while (1) { select(undef, undef, undef, 0.01); take() if $asked ne "keep" }
 "#;
 
+/// Moves a file and says so once.
+const RENAMES: &str = r#"
+    open(my $file, ">", "/tmp/a");
+    for (my $i = 0; ; $i++) {
+        rename("/tmp/a", "/tmp/b");
+        rename("/tmp/b", "/tmp/a");
+        open(my $said, ">", "/tmp/renamed") if $i == 1000;
+    }
+"#;
+
+/// Opens files, each of which is looked for from the root as soon as a file was moved anywhere.
+const OPENS: &str = r#"
+    for (my $i = 0; $i < 2000; $i++) { open(my $file, "<", "/etc/passwd") or die "$i: $!" }
+"#;
+
+/// Leaves a script of perl running in a container.
+fn spawn(node: &Node, container: &str, script: &str, arguments: &[&str]) -> Result<()> {
+    let argv = [&["runc", "exec", container, "/usr/bin/perl", "-e", script], arguments].concat();
+    let argv = argv.into_iter().map(str::to_owned).collect();
+    let log = format!("/var/log/perl-{container}.log");
+    node.vm.spawn(Spawn { argv, log, ..Spawn::default() })?;
+    Ok(())
+}
+
 fn lease(node: &Node, web: &Running<'_>, file: &str, asked: &str) -> Result<()> {
-    let argv = ["runc", "exec", "web", "/usr/bin/perl", "-e", LEASE, file, asked];
-    let log = format!("/var/log/lease-{asked}.log");
-    node.vm.spawn(Spawn { argv: argv.map(str::to_owned).into(), log, ..Spawn::default() })?;
+    spawn(node, "web", LEASE, &[file, asked])?;
     let taken = format!("test -e {file}.leased");
     eventually("the lease is taken", || Ok(sh(web, &taken)?.success()))
 }
@@ -43,36 +72,64 @@ fn grace_periods(node: &Node) -> Result<usize> {
 }
 
 #[test]
-fn a_lease_keeps_no_program_and_no_copy_of_it_from_being_held() -> Result<()> {
-    let node = Node::start(&NodeConfig::new("leased").debian())?;
+fn what_processes_do_with_files_changes_no_verdict() -> Result<()> {
+    let node = Node::start(&NodeConfig::new("held").debian())?;
     node.pod("web", "nginx")?;
+    node.pod("other", "redis")?;
     let web = Node::container("web", Rootfs::DebianOverlay).run(&node.vm)?;
+    leases_free_nothing(&node, &web)?;
+    let other = Node::container("other", Rootfs::DebianOverlay).run(&node.vm)?;
+    renames_deny_nothing(&node, &web, &other)
+}
+
+/// A lease keeps no program and no copy of it from being held.
+fn leases_free_nothing(node: &Node, web: &Running<'_>) -> Result<()> {
     let make = "mkdir /srv/a /srv/b && cp /usr/bin/true /srv/a/tool && cp /srv/a/tool /srv/copy && \
                 cp /usr/bin/id /srv/b/tool && /srv/a/tool && /srv/b/tool";
-    allowed(&web, make)?;
+    allowed(web, make)?;
     for (file, asked) in
         [("/srv/a/tool", "keep"), ("/srv/copy", "keep"), ("/srv/b/tool", "take it again")]
     {
-        lease(&node, &web, file, asked)?;
+        lease(node, web, file, asked)?;
     }
 
     for (name, file) in [("no-a", "/srv/a/tool"), ("no-b", "/srv/b/tool")] {
         node.write(&format!("{name}.yaml"), &block_program(name, "nginx", file))?;
-        becomes_denied(&web, file)?;
+        becomes_denied(web, file)?;
     }
-    allowed(&web, "mv /srv/a /srv/moved-a && mv /srv/b /srv/moved-b")?;
+    allowed(web, "mv /srv/a /srv/moved-a && mv /srv/b /srv/moved-b")?;
     for tool in ["/srv/moved-a/tool", "/srv/moved-b/tool"] {
-        denied(&web, tool)?;
+        denied(web, tool)?;
         // As long as the holder has it open for writing, an exec fails in any case; a read does not.
-        denied(&web, &format!("cat {tool} > /dev/null"))?;
+        denied(web, &format!("cat {tool} > /dev/null"))?;
     }
     // What was not read in time is read by another search.
-    becomes_denied(&web, "cat /srv/copy > /dev/null")?;
+    becomes_denied(web, "cat /srv/copy > /dev/null")?;
     // A set that goes out of force is erased when no program can use it any more.
     node.vm.sh(TRACE)?;
     node.remove("no-a.yaml")?;
     node.remove("no-b.yaml")?;
-    becomes_allowed(&web, "cat /srv/moved-a/tool /srv/copy > /dev/null")?;
-    ensure!(grace_periods(&node)? > 0, "{}", node.vm.sh("cat /tmp/trace/trace")?);
+    becomes_allowed(web, "cat /srv/moved-a/tool /srv/copy > /dev/null")?;
+    ensure!(grace_periods(node)? > 0, "{}", node.vm.sh("cat /tmp/trace/trace")?);
+    Ok(())
+}
+
+/// A loop of renames in one container costs opens in another, and denies none of them.
+fn renames_deny_nothing(node: &Node, web: &Running<'_>, other: &Running<'_>) -> Result<()> {
+    let tree = file_policy("matchDirectories", &["{dir: /srv/tree/, recursive: true}"], "Block");
+    allowed(web, "mkdir /srv/tree && echo text > /srv/tree/file")?;
+    node.write("tree.yaml", &tree)?;
+    becomes_denied(web, "cat /srv/tree/file")?;
+    let opens = || -> Result<Duration> {
+        let started = Instant::now();
+        allowed(web, &format!("perl -e '{OPENS}'"))?;
+        Ok(started.elapsed())
+    };
+    let quiet = opens()?;
+    spawn(node, "other", RENAMES, &[])?;
+    eventually("files are moved", || Ok(sh(other, "test -e /tmp/renamed")?.success()))?;
+    let busy = opens()?;
+    denied(web, "cat /srv/tree/file")?;
+    measured(&format!("2000 opens: {quiet:.1?}, and {busy:.1?} while another container renames"));
     Ok(())
 }

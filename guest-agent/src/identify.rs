@@ -301,9 +301,12 @@ impl Gathered {
     fn note(&mut self, report: Report) {
         match report {
             Report::Found(inode, identity, file, access) => {
-                self.findings.passing |= matches!(access, Access::Leased | Access::Hangs);
-                let fresh = Found { inode, identities: BTreeSet::new(), file, access };
-                self.by_inode.entry(inode).or_insert(fresh).identities.insert(identity);
+                let fresh =
+                    Found { inode, identities: BTreeSet::new(), file, access: Access::Free };
+                let found = self.by_inode.entry(inode).or_insert(fresh);
+                found.identities.insert(identity);
+                // What was waited for is told before and after.
+                found.access = access;
             }
             Report::Short(shortfall) => self.findings.shortfalls.push(shortfall),
             Report::Unsearched(place) => self.findings.unsearched.push(place),
@@ -330,6 +333,8 @@ impl Gathered {
         }));
         self.findings.unsearched.sort_unstable();
         self.findings.unsearched.dedup();
+        let is_held_up = |found: &Found| matches!(found.access, Access::Leased | Access::Hangs);
+        self.findings.passing |= self.by_inode.values().any(is_held_up);
         self.findings.files.extend(self.by_inode.into_values());
         self.findings
     }

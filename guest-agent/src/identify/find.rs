@@ -24,6 +24,9 @@ use crate::{
     maps::ResidueReason,
 };
 
+/// Mounts that are asked about of each name: a container makes as many as it likes.
+const MAX_SERVED: usize = 64;
+
 /// Names to look for.
 pub(super) struct Wanted {
     root: Arc<Root>,
@@ -44,6 +47,7 @@ impl Wanted {
             Identity::Content { .. } => None,
         });
         let mut names: Vec<_> = names.collect();
+        let served = served.get(..MAX_SERVED).unwrap_or(served);
         names.sort_by_key(|(path, _)| served.iter().any(|it| path.below(&it.point).is_some()));
         let (found, missed) = (AtomicUsize::new(0), Mutex::new(None));
         Self { root: Arc::clone(root), names, found, missed }

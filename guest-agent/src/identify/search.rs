@@ -135,6 +135,8 @@ impl<'a> Search<'a> {
         for (identity, outcome) in identities.into_iter().zip(outcomes) {
             match outcome {
                 Ok(named) if matches!(named.access, Access::Leased) => {
+                    let (file, access) = (Arc::clone(&named.file), Access::Leased);
+                    self.report(Report::Found(named.facts.inode, identity.clone(), file, access));
                     leased.push((identity, named));
                 }
                 Ok(named) => found.push((identity, named)),

@@ -144,8 +144,8 @@ fn severities_above_ten_are_refused() {
 #[test]
 fn advice_names_arguments_that_look_like_several() {
     let policy = policy(json!({"process": {"matchPaths": [
-        {"path": "/bin/a", "allowedArgs": ["-m", "random"]},
-        {"path": "/bin/b", "allowedArgs": ["-x", "-m random"]},
+        {"path": "/usr/bin/a", "allowedArgs": ["-m", "random"]},
+        {"path": "/usr/bin/b", "allowedArgs": ["-x", "-m random"]},
     ]}}));
     let effective = resolve(&policy).unwrap();
     let found: Vec<_> = advise(&policy, &effective).iter().map(ToString::to_string).collect();

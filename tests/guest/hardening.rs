@@ -43,8 +43,7 @@ fn goes_through(node: &Node, web: &Running<'_>, level: &str, steps: &[Refused]) 
         let event = node.event(&format!("{primitive} by {hook} for `{step}`"), |event| {
             event["primitive"] == *primitive && event["hook"] == *hook
         })?;
-        // No level asks for this one, nor does one rule alone.
-        let policies = if *primitive == "covering-mount" { json!([]) } else { json!(["no-apt"]) };
+        let policies = json!(["no-apt"]);
         let why =
             [("reason", json!(reason)), ("action", json!("Block")), ("policyNames", policies)];
         expect_fields(&event, &why)?;

@@ -80,6 +80,8 @@ fn a_pause_container_needs_no_pod_and_has_no_rules() -> Result<()> {
     node.pod("web", "nginx")?;
     let web = Node::container("web", Rootfs::Busybox).run(&node.vm)?;
     denied(&web, "/usr/bin/id")?;
+    let event = event_on(&node, "/usr/bin/id", "Block")?;
+    ensure!(event["sandbox"] == "pause", "{event:#}");
     allowed(&pause, "/usr/bin/id")
 }
 

@@ -28,7 +28,8 @@ fn an_init_that_stays_silent_fails_the_boot_with_the_consoles_end() {
     let error = format!("{:#}", Vm::boot(&config).unwrap_err());
     assert!(error.contains("init did not report in time"), "{error}");
     assert!(error.contains("up but silent") && error.contains("vm-logs/rig-silent-"), "{error}");
-    assert!(started.elapsed() < limit + Duration::from_secs(30));
+    // The limit of a machine that does nothing else, ten times as long at the very most.
+    assert!(started.elapsed() < 10 * limit + Duration::from_secs(30));
 }
 
 #[test]

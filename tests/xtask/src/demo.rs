@@ -27,6 +27,7 @@ pub(crate) enum Kernel {
     /// Built for Kadapter; takes ten minutes or more if it is not in the cache
     Own,
     /// Debian's cloud kernel, Linux 6.12
+    #[value(alias = "debian-6.12")]
     Debian,
     /// Debian's cloud kernel of the line that Kata ships, Linux 6.18
     #[value(name = "debian-6.18")]

@@ -51,12 +51,13 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         ..VmConfig::new("vm")
     })?;
     say(&format!("the VM runs; its console is in {}", vm.logs().join("console.log").display()));
-    if command.is_empty() {
+    let shown = if command.is_empty() {
         take_lines(&vm)
     } else {
         let command: Vec<_> = command.iter().map(String::as_str).collect();
         show(&vm.exec(&command)?)
-    }
+    };
+    vm.end().and(shown)
 }
 
 fn take_lines(vm: &Vm) -> Result<ExitCode> {

@@ -31,7 +31,7 @@ use crate::{
     rootfs::{Container, Hook, HookPoint, Rootfs},
     vm::{
         Spawn, Vm, VmConfig, host_program,
-        process::{TiedProcess, tied},
+        process::{Pause, TiedProcess, tied},
     },
 };
 
@@ -57,10 +57,6 @@ pub struct Node {
     /// What guests know the relay's key by.
     pin: String,
 }
-
-/// A relay that is stopped for as long as this lives.
-#[derive(Debug)]
-pub struct Pause(u32);
 
 /// The relay's process and what it says.
 struct Relay {
@@ -231,8 +227,7 @@ impl Node {
     /// If it is gone.
     pub fn pause_relay(&self) -> Result<Pause> {
         let pid = self.relay.lock().unwrap_or_else(PoisonError::into_inner).process.child().id();
-        signal(pid, "STOP")?;
-        Ok(Pause(pid))
+        Pause::of(pid)
     }
 
     /// Kills the relay: the guest is without one.
@@ -260,21 +255,6 @@ impl Node {
         self.relay_log().wait("the session", |line| line.contains("\"connected\""))?;
         Ok(())
     }
-}
-
-// === impl Pause ===
-
-impl Drop for Pause {
-    fn drop(&mut self) {
-        // Fails if it was killed meanwhile.
-        let _ = signal(self.0, "CONT");
-    }
-}
-
-fn signal(pid: u32, signal: &str) -> Result<()> {
-    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
-    ensure!(status.context("run kill")?.success(), "the relay is gone");
-    Ok(())
 }
 
 // === impl Relay ===

@@ -4,14 +4,16 @@
 
 use anyhow::{Result, ensure};
 use e2e::{
-    node::Node,
+    node::{Node, eventually},
     rootfs::{Rootfs, Running},
 };
 
-use super::start;
+use super::{drop_caches, start};
 use crate::{
     files::file_policy,
-    steps::{allowed, becomes_allowed, becomes_denied, block_program, denied, event_on, sh},
+    steps::{
+        allowed, at_level, becomes_allowed, becomes_denied, block_program, denied, event_on, sh,
+    },
 };
 
 /// A container `web` for `nginx` and a container `other` for that label, with one volume at /data
@@ -57,7 +59,29 @@ fn a_rule_on_a_volume_holds_in_every_container_that_it_is_for() -> Result<()> {
         becomes_allowed(container, read)?;
         becomes_allowed(container, "/data/moved")?;
     }
-    Ok(())
+    files_that_do_not_answer_keep_no_other_container_out(&node, &web, read)
+}
+
+/// What the agent asks of one container's files hangs; the gate is there for the others.
+fn files_that_do_not_answer_keep_no_other_container_out<'a>(
+    node: &'a Node,
+    web: &Running<'a>,
+    read: &str,
+) -> Result<()> {
+    // So that each name is asked of the host anew.
+    drop_caches(node)?;
+    let silence = node.vm.share()?.pause()?;
+    let sent = || node.relay_log().all().iter().filter(|line| line.contains("\"sending\"")).count();
+    let before = sent();
+    // By name alone: files are not searched for beforehand.
+    let policy = file_policy("matchPaths", &["path: /data/dir/secret"], "Block");
+    node.write("files.yaml", &at_level(&policy, "literal"))?;
+    eventually("the rule sets are on their way", || Ok(sent() > before))?;
+    node.pod("late", "redis")?;
+    let late = Node::container("late", Rootfs::Busybox).run(&node.vm)?;
+    allowed(&late, "/bin/true")?;
+    drop(silence);
+    becomes_denied(web, read)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::{io, thread};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Refuses to start the program if the parent died before its death signal was set.
 const EXEC_IF_PARENT_LIVES: &str = r#"[ "$PPID" = "$0" ] && exec "$@""#;
@@ -30,6 +30,32 @@ static LAUNCHER: LazyLock<Mutex<Sender<Launch>>> = LazyLock::new(|| {
     });
     Mutex::new(sender)
 });
+
+/// A process that is stopped for as long as this lives.
+#[derive(Debug)]
+pub struct Pause(u32);
+
+// === impl Pause ===
+
+impl Pause {
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        signal(pid, "STOP")?;
+        Ok(Self(pid))
+    }
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        // Fails if it was killed meanwhile.
+        let _ = signal(self.0, "CONT");
+    }
+}
+
+fn signal(pid: u32, signal: &str) -> Result<()> {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
+    ensure!(status.context("run kill")?.success(), "process {pid} is gone");
+    Ok(())
+}
 
 /// A command that will run `program` tied to this process. Add arguments and streams, then
 /// [`TiedProcess::start`] it.

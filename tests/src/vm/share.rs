@@ -25,7 +25,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 
-use super::process::{TiedProcess, tied};
+use super::process::{Pause, TiedProcess, tied};
 
 /// As Kata calls it: what a container has to know to mount it by itself.
 pub(super) const TAG: &str = "kataShared";
@@ -138,6 +138,14 @@ impl Share {
     pub fn file(&self, name: &str, text: &str) -> Result<String> {
         self.run(r#"printf %s "$2" > "$1""#, &[name.as_ref(), text.as_ref()])?;
         Ok(format!("{SHARED}/{name}"))
+    }
+
+    /// Stops the daemon until what is returned is dropped: what the guest asks of its files hangs.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn pause(&self) -> Result<Pause> {
+        Pause::of(self.daemon.child().id())
     }
 
     /// Makes the root of a container, and returns its path in the guest.

@@ -37,12 +37,12 @@ use crate::{
 /// How long a peer may take to send its request: it has it at hand when it connects.
 const READ_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Part of the deadline in which the registry ends a wait: of 8 s, 0.8 for an install that is under
-/// way.
-const GRACE_SHARE: u32 = 10;
+/// What is kept of the deadline for the registry to end a wait: an install that is under way, or one
+/// without rules, under emulation.
+const GRACE: Duration = Duration::from_millis(800);
 
-/// Part of the deadline in which the peer takes its answer: of 8 s, 0.2 for some hundred bytes.
-const ANSWER_SHARE: u32 = 40;
+/// What is kept of it for the peer to take its answer of some hundred bytes.
+const ANSWER: Duration = Duration::from_millis(200);
 
 /// Requests at once: every container of a pod and an exec for each, with room.
 const MAX_CONNECTIONS: usize = 128;
@@ -244,8 +244,9 @@ struct Budget {
 impl Budget {
     fn new(deadline: Duration) -> Self {
         let answer = Instant::now() + deadline;
-        let verdict = answer - deadline / ANSWER_SHARE;
-        Self { rules: verdict - deadline / GRACE_SHARE, verdict, answer }
+        // Of a short one, half is still a wait for rules.
+        let verdict = answer - ANSWER.min(deadline / 10);
+        Self { rules: verdict - GRACE.min(deadline * 2 / 5), verdict, answer }
     }
 }
 

@@ -51,7 +51,7 @@ async fn who_asks_whether_the_agent_enforces_is_told() {
 }
 
 const LONG: Duration = Duration::from_secs(30);
-/// A tenth of it is for the registry, also on a machine under load.
+/// A part of it is for the registry, also on a machine under load.
 const SHORT: Duration = Duration::from_secs(3);
 
 fn create(process: &Waiting, namespace: &str) -> Request {
@@ -266,6 +266,9 @@ fn all_that_a_registration_may_take_fits_into_the_default_deadline() {
     assert!(budget.rules - now >= steps, "{steps:?}");
     assert!(budget.rules - now - REGISTRATION >= identify::DEADLINE * 9 / 10);
     assert!(budget.rules < budget.verdict && budget.verdict < budget.answer);
+    let (now, deadline) = (Instant::now(), Duration::from_secs(2));
+    let short = Budget::new(deadline);
+    assert!(short.rules - now >= deadline / 2 && short.verdict - short.rules == GRACE);
     assert!(run.gate_deadline < hook.deadline && hook.deadline < Duration::from_secs(10));
 }
 

@@ -24,6 +24,7 @@
 #include "lib/scope.h"
 #include "lib/filter.h"
 #include "lib/identity.h"
+#include "lib/subject.h"
 #include "lib/rules.h"
 #include "lib/label.h"
 #include "lib/object.h"

@@ -13,6 +13,7 @@ mod content;
 mod find;
 mod index;
 mod leased;
+mod listed;
 mod names;
 mod search;
 #[cfg(test)]
@@ -321,9 +322,7 @@ impl Gathered {
         let answered: HashSet<_> = found.chain(short).collect();
         let silent: Vec<_> = wanted
             .iter()
-            .filter(|identity| {
-                !matches!(identity, Identity::Content { .. }) && !answered.contains(identity)
-            })
+            .filter(|identity| identity.is_of_one_name() && !answered.contains(identity))
             .cloned()
             .collect();
         self.findings.shortfalls.extend(silent.into_iter().map(|identity| Shortfall {

@@ -25,12 +25,12 @@ use policy_model::{Category, Feature, Posture, RuleId, RulePath, RuleSet, eval::
 pub use applets::JudgedApplets;
 pub use arguments::{Judged, JudgedArguments, has_unknown_lists};
 pub use flags::unsupported_option;
-pub use identities::{Identity, has_identities, identities_of, sorted_identities_of};
+pub use identities::{Identity, NamedFiles, has_identities, identities_of, sorted_identities_of};
 pub use judge::{Judge, JudgedClass};
 pub use places::{Place, Places};
 
 use crate::containers::Mount;
-use classes::Classes;
+use classes::{Classes, Member, Members};
 use flags::flags_of;
 use judge::JudgedAll;
 
@@ -61,6 +61,8 @@ pub struct Plan<'r> {
     pub places: Vec<PlannedPlace>,
     /// What each class means.
     pub classes: Vec<JudgedClass>,
+    /// Of these classes, rules of those that are limited to sources.
+    pub sourced: Vec<(u32, Vec<usize>)>,
     /// What those of these classes mean that rules on arguments speak of.
     pub arguments: Vec<(u32, JudgedArguments)>,
     /// Classes of executables that are somebody's source, with their subject.
@@ -144,6 +146,7 @@ pub fn lower<'r>(rules: &'r RuleSet, views: &[Vec<Mount>]) -> Result<Plan<'r>, L
         file_default: default_of(rules, Category::File),
         places,
         classes,
+        sourced: sourced_of(rules, &members),
         arguments,
         subjects,
         identities: identities_of(rules),
@@ -175,6 +178,20 @@ impl Plan<'_> {
     pub fn ids(&self, rules: &[usize]) -> Vec<RuleId> {
         rules.iter().filter_map(|index| self.judge.rule(*index)).map(|rule| rule.id).collect()
     }
+}
+
+fn sourced_of(rules: &RuleSet, members: &[Members]) -> Vec<(u32, Vec<usize>)> {
+    let sourced = |member: &Member| match member {
+        Member::Object(at)
+            if rules.rules().get(*at).is_some_and(|rule| !rule.sources.is_empty()) =>
+        {
+            Some(*at)
+        }
+        _ => None,
+    };
+    let of_class = |members: &Members| members.iter().filter_map(sourced).collect::<Vec<_>>();
+    let by_class = (1..).zip(members.iter().map(of_class));
+    by_class.filter(|(_, rules)| !rules.is_empty()).collect()
 }
 
 /// Whether rules speak of places alone, not of what lies below one.

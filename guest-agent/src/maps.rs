@@ -7,7 +7,9 @@
 //! the programs look up. A set is written beside the one in force and switched in one word
 //! (`install.rs`); identities are recorded by the kernel while a file is opened (`identity.rs`).
 
+mod actors;
 mod exec;
+mod holding;
 mod identity;
 mod install;
 mod names;

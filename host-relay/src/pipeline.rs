@@ -13,7 +13,7 @@ use kubesmith::{
     harden::{self, InvalidLevel, Level, harden, level_of},
     resolve::{ResolveError, advise, policy_ref, resolve},
     select::{Enrolment, enrolment},
-    verify::{Verdict, Verified, verify},
+    verify::{Verdict, Verified, replaceable, verify},
 };
 use policy_model::{Postures, RuleId, Target, eval::UnsupportedRule};
 
@@ -84,6 +84,7 @@ pub fn run(inputs: &Inputs<'_>, defaults: &Defaults) -> Result<Plan, PipelineErr
         policies.push(effective);
     }
     findings.extend(bypasses(&policies, &hardened, postures)?);
+    findings.extend(replaceable(&hardened, postures));
     let compiled = compile(inputs.target.clone(), postures, &hardened)?;
     let policies = policies.into_iter().map(|effective| effective.policy).collect();
     let image = inputs.pod.spec.image_of(&inputs.target.container_name).unwrap_or_default().into();

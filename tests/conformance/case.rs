@@ -70,6 +70,7 @@ pub(crate) enum File {
     Text(String),
     Script(String),
     Copy(String),
+    Variant(String),
     Hardlink(String),
     Symlink(String),
     #[expect(dead_code, reason = "it is always true: the name says all")]

@@ -17,8 +17,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use guest_bpf::abi;
 use policy_model::{
-    Access, Category, Options, Primitive, Rank, Reason, RuleId, RulePath, RuleSet, Verdict,
-    eval::{self, eval},
+    Access, Category, Options, Primitive, Rank, Reason, Rule, RuleId, RulePath, RuleSet, Verdict,
+    eval::{self, Actor, eval},
     hook::File,
 };
 use tempfile::TempDir;
@@ -147,7 +147,7 @@ impl Facts {
     /// # Errors
     /// If a rule is of a kind that is not built.
     pub(crate) fn of(rules: &RuleSet, access: &Access<'_>) -> Result<Self> {
-        let by_name = Access { identities: &[], contents: &[], ..*access };
+        let by_name = Access { identities: &[], programs: &[], contents: &[], ..*access };
         let by_identity = Access { path: None, ..*access };
         Ok(Self::Access {
             unmatched: unmatched(rules, access.category),
@@ -171,11 +171,38 @@ impl Facts {
     }
 
     /// As where only a rule by identity counts, and only if it denies.
-    pub(crate) fn held(rules: &RuleSet, exe: Option<&RulePath>, file: &File) -> Result<Self> {
-        let identity = Record::of_program(rules, exe, (None, &file.identities))?;
+    pub(crate) fn held(rules: &RuleSet, actor: Actor<'_>, file: &File) -> Result<Self> {
+        let identity = Record::by_inode(rules, actor, file)?;
         let identity = identity.filter(|record| record.verdict == abi::VERDICT_BLOCK);
         Ok(Self::Access { unmatched: abi::VERDICT_NONE, name: None, identity })
     }
+
+    /// As where only a rule by name on a directory counts, and only if it denies a program:
+    /// lib/object.h.
+    pub(crate) fn in_directory(rules: &RuleSet, actor: Actor<'_>, file: &File) -> Result<Self> {
+        let is_program = |path: &RulePath| file.executable && !path.is_shared_object();
+        let name = match &file.path {
+            Some(path) if rules.options.hold && is_program(path) => {
+                Record::by_name(rules, actor, file)?
+            }
+            _ => None,
+        };
+        let of_directory = |record: &Record| {
+            record.verdict == abi::VERDICT_BLOCK && record.rank & ABOVE_DIRECTORIES == 0
+        };
+        let (unmatched, name) = (abi::VERDICT_NONE, name.filter(of_directory));
+        Ok(Self::Access { unmatched, name, identity: None })
+    }
+}
+
+/// `RANK_ABOVE_DIRECTORIES`
+const ABOVE_DIRECTORIES: u32 = 3 << 16;
+
+/// What rules see of an access to a file.
+pub(crate) fn access_to<'a>(category: Category, actor: Actor<'a>, file: &'a File) -> Access<'a> {
+    let Actor { exe, acts_as } = actor;
+    let (path, identities, programs) = (file.path.as_ref(), &*file.identities, &*file.programs);
+    Access { category, path, identities, programs, contents: &[], argv: None, exe, acts_as }
 }
 
 impl fmt::Display for Facts {
@@ -216,23 +243,24 @@ impl fmt::Display for Code {
 // === impl Record ===
 
 impl Record {
-    /// Of the rules on programs: by a name, or by the inode.
-    pub(crate) fn of_program(
-        rules: &RuleSet,
-        exe: Option<&RulePath>,
-        (path, identities): (Option<&RulePath>, &[RulePath]),
-    ) -> Result<Option<Self>> {
-        Self::of(
-            rules,
-            &Access {
-                category: Category::Process,
-                path,
-                identities,
-                contents: &[],
-                argv: None,
-                exe,
-            },
-        )
+    /// Of the rules on programs, by the name alone.
+    pub(crate) fn by_name(rules: &RuleSet, actor: Actor<'_>, file: &File) -> Result<Option<Self>> {
+        let access = access_to(Category::Process, actor, file);
+        Self::of(rules, &Access { identities: &[], programs: &[], ..access })
+    }
+
+    /// Of the rules on programs, by the inode alone.
+    pub(crate) fn by_inode(rules: &RuleSet, actor: Actor<'_>, file: &File) -> Result<Option<Self>> {
+        Self::of(rules, &Access { path: None, ..access_to(Category::Process, actor, file) })
+    }
+
+    /// What a guard says of programs that rules permit under one of these names.
+    pub(crate) fn of_permitted(rules: &RuleSet, names: &[RulePath]) -> Option<Self> {
+        let permits = |rule: &&Rule| names.iter().any(|name| rule.permits_program_at(name));
+        let permitting: Vec<_> = rules.rules().iter().filter(permits).map(|rule| rule.id).collect();
+        let rules: Vec<_> = permitting.iter().copied().take(abi::MAX_RULES).collect();
+        let (verdict, total) = (abi::VERDICT_BLOCK, permitting.len());
+        (total > 0).then_some(Self { rank: 0, verdict, total, rules })
     }
 
     fn of(rules: &RuleSet, access: &Access<'_>) -> Result<Option<Self>> {

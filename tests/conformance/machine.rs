@@ -145,13 +145,16 @@ impl<'a> Stage<'a> {
                     let text = format!("#!/bin/busybox sh\n{text}\n");
                     script.push_str(&written(&at, "755", &text));
                 }
-                File::Copy(_) | File::Hardlink(_) | File::Symlink(_) => {}
+                File::Copy(_) | File::Variant(_) | File::Hardlink(_) | File::Symlink(_) => {}
             }
         }
         for (path, file) in &self.case.files {
             let at = format!("{root}{path}");
             match file {
                 File::Copy(from) => writeln!(script, "cp -p '{root}{from}' '{at}'")?,
+                File::Variant(from) => {
+                    writeln!(script, "cp -p '{root}{from}' '{at}' && printf x >> '{at}'")?;
+                }
                 File::Hardlink(from) => writeln!(script, "ln '{root}{from}' '{at}'")?,
                 File::Symlink(to) => writeln!(script, "ln -s '{to}' '{at}'")?,
                 File::Directory(_) | File::Text(_) | File::Script(_) => {}

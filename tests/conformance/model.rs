@@ -170,15 +170,20 @@ fn lay(mut image: Image, case: &Case) -> Result<Image> {
             File::Text(_) => image.file(&at, Content::data(number)),
             File::Script(_) => image.file(&at, Content::script(number, path(SHELL)?)),
             File::Directory(_) => image.directory(&at),
-            File::Copy(_) | File::Hardlink(_) | File::Symlink(_) => image,
+            File::Copy(_) | File::Variant(_) | File::Hardlink(_) | File::Symlink(_) => image,
         };
     }
-    for (name, file) in &case.files {
+    for (number, (name, file)) in (100..).zip(&case.files) {
         let at = path(name)?;
         image = match file {
             File::Copy(from) => {
                 let content = image.content_of(&path(from)?);
                 image.file(&at, content.with_context(|| format!("{from} is not there"))?)
+            }
+            File::Variant(from) => {
+                let content = image.content_of(&path(from)?);
+                let content = content.with_context(|| format!("{from} is not there"))?;
+                image.file(&at, Content { number, ..content })
             }
             File::Hardlink(from) => image.hard_link(&path(from)?, &at),
             File::Symlink(to) => image.symbolic_link(&path(to)?, &at),
@@ -213,20 +218,18 @@ fn take(place: &Place, run: &Run, leg: Leg<'_>) -> Result<Taken> {
                 return Ok(Taken { end, seen, after: world });
             }
         };
-        let exe = world.exe(by).cloned();
+        let (exe, actor) = (world.exe(by).cloned(), world.actor(by));
         for event in &with_arguments(step.events, &run.run) {
             let judgement = match leg {
-                Leg::Reference => judge(&place.rules, exe.as_ref(), event)?,
-                Leg::Programs(decider) => {
-                    match programs(&place.rules, exe.as_ref(), event, decider) {
-                        Ok(judgement) => judgement,
-                        Err(Trouble::Unjudged(why)) => bail!(why),
-                        Err(Trouble::Broken(error)) => return Err(error),
-                        Err(Trouble::Differs(how)) => {
-                            return Ok(Taken { end: End::Failed(how), seen, after: world });
-                        }
+                Leg::Reference => judge(&place.rules, actor, event)?,
+                Leg::Programs(decider) => match programs(&place.rules, actor, event, decider) {
+                    Ok(judgement) => judgement,
+                    Err(Trouble::Unjudged(why)) => bail!(why),
+                    Err(Trouble::Broken(error)) => return Err(error),
+                    Err(Trouble::Differs(how)) => {
+                        return Ok(Taken { end: End::Failed(how), seen, after: world });
                     }
-                }
+                },
             };
             seen.extend(report(&judgement, event, exe.as_ref()));
             if judgement.is_denial() {

@@ -6,12 +6,12 @@
 //! not judged here, and the run says so.
 
 use policy_model::{
-    Access, Category, NameGuard, Options, Primitive, Reason, RulePath, RuleSet,
-    eval::{Judgement, UnsupportedRule, is_put_off, judge, was_judged},
-    hook::{Event, File, Map},
+    Access, Category, NameGuard, Options, Primitive, Reason, RuleSet, Verdict,
+    eval::{Actor, Judgement, UnsupportedRule, eval, is_put_off, judge, was_judged},
+    hook::{Change, Event, File, Map},
 };
 
-use crate::decision::{Code, Decider, Facts, Outcome, Record};
+use crate::decision::{Code, Decider, Facts, Outcome, Record, access_to};
 
 /// Why an event has no judgement.
 pub(crate) enum Trouble {
@@ -26,14 +26,14 @@ pub(crate) enum Trouble {
 /// The reference's judgement, if the programs' is the same.
 pub(crate) fn programs(
     rules: &RuleSet,
-    exe: Option<&RulePath>,
+    actor: Actor<'_>,
     event: &Event,
     decider: &Decider,
 ) -> Result<Judgement, Trouble> {
-    let expected = judge(rules, exe, event)?;
-    let mut facts = rule_facts(rules, exe, event)?;
+    let expected = judge(rules, actor, event)?;
+    let mut facts = rule_facts(rules, actor, event)?;
     let by_rules = facts.len();
-    facts.extend(option_facts(rules, exe, event)?);
+    facts.extend(option_facts(rules, actor, event)?);
     let outcomes = decider.decide(&facts)?;
     let differs = |how: &dyn std::fmt::Debug| {
         Trouble::Differs(format!("decide.h: {how:?} of {event}, not {expected:?}"))
@@ -58,17 +58,9 @@ pub(crate) fn programs(
 }
 
 /// Rules come first, at every hook.
-fn rule_facts(
-    rules: &RuleSet,
-    exe: Option<&RulePath>,
-    event: &Event,
-) -> Result<Vec<Facts>, Trouble> {
+fn rule_facts(rules: &RuleSet, actor: Actor<'_>, event: &Event) -> Result<Vec<Facts>, Trouble> {
     let with = |category, file: &File, argv: Option<&[String]>| {
-        let path = file.path.as_ref();
-        Facts::of(
-            rules,
-            &Access { category, path, identities: &file.identities, contents: &[], argv, exe },
-        )
+        Facts::of(rules, &Access { argv, ..access_to(category, actor, file) })
     };
     let of = |category, file: &File| with(category, file, None);
     Ok(match event {
@@ -79,11 +71,20 @@ fn rule_facts(
             // lib/object.h: no posture for what an exec opens and what the kernel keeps to itself.
             let lifted = open.exec || file.internal;
             let by_file = if lifted { by_file.without_posture() } else { by_file };
-            let held = open.exec && !is_put_off(rules, file);
-            if held { vec![Facts::held(rules, exe, file)?, by_file] } else { vec![by_file] }
+            let mut facts = Vec::new();
+            if open.exec && !is_put_off(rules, file) {
+                facts.push(Facts::held(rules, actor, file)?);
+            }
+            if open.exec && file.internal {
+                facts.push(Facts::in_directory(rules, actor, file)?);
+            }
+            facts.push(by_file);
+            facts
         }
         Event::Map(Map { file: Some(file), .. }) if was_judged(rules, file) => Vec::new(),
-        Event::Map(Map { file: Some(file), .. }) => vec![Facts::held(rules, exe, file)?],
+        Event::Map(Map { file: Some(file), .. }) => {
+            vec![Facts::held(rules, actor, file)?, Facts::in_directory(rules, actor, file)?]
+        }
         Event::Rename { old, new, .. } | Event::Link { old, new } => {
             vec![of(Category::File, old)?, of(Category::File, new)?]
         }
@@ -92,21 +93,12 @@ fn rule_facts(
     })
 }
 
-fn option_facts(
-    rules: &RuleSet,
-    exe: Option<&RulePath>,
-    event: &Event,
-) -> Result<Vec<Facts>, Trouble> {
-    let Options { deny_reads_of_exec_blocked, name_guard, .. } = rules.options;
+fn option_facts(rules: &RuleSet, actor: Actor<'_>, event: &Event) -> Result<Vec<Facts>, Trouble> {
+    let Options { deny_reads_of_exec_blocked, .. } = rules.options;
     let held = |primitive, file: &File| -> Result<Facts, Trouble> {
-        let exec = Record::of_program(rules, exe, (None, &file.identities))?;
+        let exec = Record::by_inode(rules, actor, file)?;
         Ok(Facts::Blocked { primitive, exec })
     };
-    let named = |file: &File| -> Result<Facts, Trouble> {
-        let exec = Record::of_program(rules, exe, (file.path.as_ref(), &[]))?;
-        Ok(Facts::Blocked { primitive: Primitive::NameGuard, exec })
-    };
-    let guarded = |file: &File| Ok::<_, Trouble>([named(file)?, held(Primitive::NameGuard, file)?]);
     Ok(match event {
         Event::Exec(file, _) => {
             let (file, options) = (Some(file.clone()), rules.options);
@@ -125,17 +117,57 @@ fn option_facts(
                 modified: map.private && map.protect && map.modified,
             })]
         }
-        Event::Open(file, open)
-            if deny_reads_of_exec_blocked && !open.exec && !was_judged(rules, file) =>
-        {
-            vec![held(Primitive::ExecRead, file)?]
+        Event::Open(file, open) if !open.exec => {
+            let mut facts = Vec::new();
+            if deny_reads_of_exec_blocked && !was_judged(rules, file) {
+                facts.push(held(Primitive::ExecRead, file)?);
+            }
+            if open.write {
+                facts.extend(kept(rules, actor, file)?);
+            }
+            facts
         }
-        Event::Rename { old, new, .. } if name_guard != NameGuard::None => {
-            [guarded(old)?, guarded(new)?].concat()
+        _ => name_facts(rules, actor, event)?,
+    })
+}
+
+/// lib/name.h
+fn name_facts(rules: &RuleSet, actor: Actor<'_>, event: &Event) -> Result<Vec<Facts>, Trouble> {
+    let guards = rules.options.name_guard != NameGuard::None;
+    let guarded = |file: &File| -> Result<Vec<Facts>, Trouble> {
+        if !guards {
+            return Ok(Vec::new());
         }
-        Event::Link { old, .. } if name_guard != NameGuard::None => guarded(old)?.into(),
+        let records = [Record::by_name(rules, actor, file)?, Record::by_inode(rules, actor, file)?];
+        let blocked = |exec| Facts::Blocked { primitive: Primitive::NameGuard, exec };
+        Ok(records.map(blocked).into())
+    };
+    let kept = |file: &File| kept(rules, actor, file);
+    Ok(match event {
+        Event::Rename { old, new, exchange } => {
+            let back = if *exchange { kept(old)? } else { None };
+            let kept = back.into_iter().chain(kept(new)?);
+            guarded(old)?.into_iter().chain(guarded(new)?).chain(kept).collect()
+        }
+        Event::Link { old, new } => {
+            let kept = kept(old)?.into_iter().chain(kept(new)?);
+            guarded(old)?.into_iter().chain(kept).collect()
+        }
+        Event::Name(Change::Mknod | Change::Truncate, file) => kept(file)?.into_iter().collect(),
         _ => Vec::new(),
     })
+}
+
+/// lib/rules.h: what is permitted keeps its content, unless a rule on files permits that.
+fn kept(rules: &RuleSet, actor: Actor<'_>, file: &File) -> Result<Option<Facts>, Trouble> {
+    let on_file = eval(rules, &access_to(Category::File, actor, file))?;
+    let is_free = on_file.verdict == Verdict::Allow && on_file.reason == Some(Reason::Rule);
+    if !rules.keeps_permitted() || is_free {
+        return Ok(None);
+    }
+    let exec = Record::of_permitted(rules, file.path.as_slice());
+    let exec = exec.or_else(|| Record::of_permitted(rules, &file.permitted));
+    Ok(Some(Facts::Blocked { primitive: Primitive::AllowGuard, exec }))
 }
 
 // === impl Outcome ===
@@ -152,7 +184,7 @@ impl Outcome {
     }
 
     fn is_denial(&self) -> bool {
-        self.verdict == policy_model::Verdict::Block
+        self.verdict == Verdict::Block
     }
 }
 

@@ -69,6 +69,7 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	if (!label)
 		return 0;
 	label->pending = 0;
+	note_program(label, bprm->file->f_inode);
 	if (enter(&s, label) == IN_SCOPE)
 		act_as(&s, bprm);
 	return 0;

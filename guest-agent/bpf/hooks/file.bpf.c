@@ -62,7 +62,12 @@ static __always_inline bool is_stopped(struct scope *s, struct file *file, struc
 	if (!identity_class(s->set, file->f_inode)) {
 		if (s->set->flags & ABI_SET_ARGUMENTS && !is_internal(file))
 			s->label->opening = 0;
-		return false;
+		/* What an overlay shows has the name of what it shows it for; this is another one. */
+		if (!(s->set->flags & ABI_SET_HOLD) || !is_internal(file))
+			return false;
+		if (judge_in_directory(s, file, out))
+			give_up(out);
+		return out->verdict == ABI_BLOCK;
 	}
 	if (judge_exec(s, file, &found, out)) {
 		give_up(out);
@@ -95,19 +100,27 @@ static __noinline bool is_decided_by_writing(struct scope *s, struct file *file,
 	struct abi_task *label = s->label;
 	struct inode *inode = file->f_inode;
 	const struct abi_set *set = s->set;
-	bool is_copy, failed;
+	bool is_copy;
 
 	if (!label || !set || !inode) {
 		give_up(out);
 		return true;
 	}
 	is_copy = label->copying && is_internal(file);
-	failed = is_copy ? end_copy(s, inode) : set->flags & ABI_SET_TAINT && taint(s, inode);
-	if (failed)
+	if (is_copy && end_copy(s, inode))
 		give_up(out);
 	else if (set->flags & ABI_SET_NO_POKE && is_memory(file))
 		deny_by_option(out, ABI_POKE);
 	return is_copy || out->verdict == ABI_BLOCK;
+}
+
+static __noinline int mark_written(struct scope *s, struct file *file)
+{
+	struct inode *inode = file->f_inode;
+
+	if (!s->set || !inode)
+		return -1;
+	return s->set->flags & ABI_SET_TAINT ? taint(s, inode) : 0;
 }
 
 /* Decides, and returns the category that did. */
@@ -129,12 +142,17 @@ static __always_inline __u8 judge(struct scope *s, struct file *file, struct out
 		if (file->f_mode & FMODE_WRITE && is_decided_by_writing(s, file, out))
 			return out->primitive ? ABI_PROCESS : ABI_FILE;
 		opens |= ABI_SET_DENY_EXEC_READS;
+		if (is_written(file))
+			opens |= ABI_SET_ALLOW_GUARD;
 	}
 	if (s->set->flags & opens && judge_open(s, file, out))
 		give_up(out);
 	/* What the runtime executes for the container need not be in its whitelist of files. */
 	if (out->reason == ABI_POSTURE && s->label->pending)
 		out->verdict = ABI_NONE;
+	/* Last: who was refused has written nothing. */
+	if (file->f_mode & FMODE_WRITE && out->verdict != ABI_BLOCK && mark_written(s, file))
+		give_up(out);
 	return ABI_FILE;
 }
 

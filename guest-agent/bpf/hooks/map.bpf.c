@@ -8,21 +8,27 @@
 #define VM_EXEC 0x4ul
 #define VM_SHARED 0x8ul
 
-/* A program that is blocked by its identity is not mapped either. */
+/* A program that is blocked by its identity is not mapped either, nor one of a directory. */
 static __always_inline int map_program(struct scope *s, struct file *file, __u32 hook)
 {
 	struct outcome out = {};
 	struct inode *inode = file->f_inode;
-	__u32 subject = 0, class_id;
+	__u64 subject = 0;
+	__u32 class_id;
 
 	if (!inode || !(s->set->flags & ABI_SET_PROCESS))
 		return 0;
 	class_id = identity_class(s->set, inode);
-	if (!class_id || was_judged(s, class_id))
+	if (class_id && was_judged(s, class_id))
 		return 0;
-	if (current_subject(s, &subject))
+	if (class_id) {
+		if (current_subject(s, &subject))
+			return refuse(s, NULL, hook, ABI_PROCESS);
+		decide(NULL, find_decision(s->set, class_id, subject, ABI_PROCESS), ABI_NONE, &out);
+	}
+	if (out.verdict != ABI_BLOCK && s->set->flags & ABI_SET_HOLD &&
+	    judge_in_directory(s, file, &out))
 		return refuse(s, NULL, hook, ABI_PROCESS);
-	decide(NULL, find_decision(s->set, class_id, subject, ABI_PROCESS), ABI_NONE, &out);
 	return out.verdict == ABI_BLOCK ? conclude(s, &out, file, hook, ABI_PROCESS) : 0;
 }
 

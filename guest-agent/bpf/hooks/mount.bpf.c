@@ -17,7 +17,8 @@ static __always_inline bool is_blocked_class(const struct abi_set *set, __u32 cl
 	return decision && decision->verdict == ABI_BLOCK;
 }
 
-/* Whether a mount here would hide what a Block rule names, or put something else under its name. */
+/* Whether a mount here would hide what a Block rule names, or put something else under its name, or
+ * under one that a guard keeps. */
 static __noinline int covers_rule(struct scope *s, struct dentry *point)
 {
 	const struct abi_set *set = s->set;
@@ -28,7 +29,10 @@ static __noinline int covers_rule(struct scope *s, struct dentry *point)
 	if (!set || walk_steadily(&a))
 		return -1;
 	class_id = a.place;
-	if (node_flags(a.place) & (ABI_NODE_ABOVE_BLOCK | ABI_NODE_NAMES_ONLY))
+	if (node_flags(a.place) &
+	    (ABI_NODE_ABOVE_BLOCK | ABI_NODE_NAMES_ONLY | ABI_NODE_ABOVE_PERMITTED))
+		return 1;
+	if (set->flags & ABI_SET_ALLOW_GUARD && find_decision(set, class_id, 0, ABI_PERMITTED))
 		return 1;
 	return is_blocked_class(set, class_id, ABI_PROCESS) ||
 	       is_blocked_class(set, class_id, ABI_FILE);
@@ -50,7 +54,7 @@ static __always_inline int mount_at(const struct path *point, __u32 hook)
 		return 0;
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, NULL, hook, ABI_PROCESS);
-	if (!(s.set->flags & ABI_SET_BLOCKS))
+	if (!(s.set->flags & (ABI_SET_BLOCKS | ABI_SET_ALLOW_GUARD)))
 		return 0;
 	covers = covers_rule(&s, point->dentry);
 	if (!covers)

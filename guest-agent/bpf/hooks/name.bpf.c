@@ -24,6 +24,8 @@ int BPF_PROG(inode_link, struct dentry *old_dentry, struct inode *dir, struct de
 	return 0;
 }
 
+#define RENAME_EXCHANGE 2
+
 SEC("lsm/path_rename")
 int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old_dentry,
 	     const struct path *new_dir, struct dentry *new_dentry, unsigned int flags, int ret)
@@ -34,6 +36,7 @@ int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old_dentry,
 		.shown = old_dentry,
 		.hook = ABI_PATH_RENAME,
 		.guarded = 1,
+		.written = !!(flags & RENAME_EXCHANGE),
 	};
 	struct change to = {
 		.path = new_dir,
@@ -41,6 +44,7 @@ int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old_dentry,
 		.shown = new_dentry,
 		.hook = ABI_PATH_RENAME,
 		.guarded = 1,
+		.written = 1,
 	};
 
 	return ret ? ret : change(&from, &to);
@@ -55,12 +59,14 @@ int BPF_PROG(path_link, struct dentry *old_dentry, const struct path *new_dir,
 		.shown = old_dentry,
 		.hook = ABI_PATH_LINK,
 		.guarded = 1,
+		.written = 1,
 	};
 	struct change to = {
 		.path = new_dir,
 		.name = new_dentry,
 		.shown = new_dentry,
 		.hook = ABI_PATH_LINK,
+		.written = 1,
 	};
 
 	return ret ? ret : change(&from, &to);
@@ -96,7 +102,15 @@ SEC("lsm/path_mknod")
 int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned short mode,
 	     unsigned int dev, int ret)
 {
-	return ret ? ret : change_entry(NULL, dentry, ABI_PATH_MKNOD);
+	__u32 kind = mode & S_IFMT;
+	struct change c = {
+		.name = dentry,
+		.shown = dentry,
+		.hook = ABI_PATH_MKNOD,
+		.written = !kind || kind == S_IFREG, /* what else there is is not executed */
+	};
+
+	return ret ? ret : change(&c, NULL);
 }
 
 /* Whether a change of the file gives this name an inode of its own: an overlay of the host copies a
@@ -127,7 +141,14 @@ int BPF_PROG(inode_setattr, struct mnt_idmap *idmap, struct dentry *dentry, stru
 SEC("lsm/path_truncate")
 int BPF_PROG(path_truncate, const struct path *path, int ret)
 {
-	return ret ? ret : change_file(path, ABI_PATH_TRUNCATE);
+	struct change c = {
+		.path = path,
+		.name = path->dentry,
+		.hook = ABI_PATH_TRUNCATE,
+		.written = 1,
+	};
+
+	return ret ? ret : change(&c, NULL);
 }
 
 SEC("lsm/path_chmod")

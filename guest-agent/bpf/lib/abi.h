@@ -56,7 +56,8 @@ typedef int32_t __s32;
 /* containerd's names have 85 with systemd's. */
 #define ABI_CGROUP_BYTES 102
 
-enum abi_category { ABI_PROCESS = 1, ABI_FILE = 2 };
+/* The last one is none of rules: what they permit to be executed, and what a guard keeps as it is. */
+enum abi_category { ABI_PROCESS = 1, ABI_FILE = 2, ABI_PERMITTED = 3 };
 enum abi_verdict { ABI_NONE = 0, ABI_ALLOW = 1, ABI_AUDIT = 2, ABI_BLOCK = 3 };
 enum abi_reason {
 	ABI_RULE = 1,
@@ -132,15 +133,19 @@ enum abi_hook {
 #define ABI_SET_GUARD_ANCESTORS (1u << 17)
 #define ABI_SET_DENY_EXEC_READS (1u << 18)
 #define ABI_SET_ALLOW_GUARD (1u << 19)
-#define ABI_SET_HOLD (1u << 20)
+#define ABI_SET_HOLD (1u << 20) /* of its Block rules, some speak of directories of programs */
 
 /* Flags of a node: what lies at the place or below it. */
 #define ABI_NODE_ABOVE_BLOCK (1u << 0) /* the object of a Block rule, below */
 #define ABI_NODE_NAMES_ONLY (1u << 1)  /* of one that knows its objects by their names alone, here or below */
+#define ABI_NODE_ABOVE_PERMITTED (1u << 3) /* what a guard keeps, below */
 #define ABI_NODE_ATOMIC (1u << 2)      /* an atomic writer replaces what is in it, see walk.h */
 
 /* Files of one exec that are decided by arguments: a script, and what interprets it. */
 #define ABI_MAX_UNJUDGED 2
+
+/* In the number of a subject: by its inode, of which only Block rules speak. */
+#define ABI_SUBJECT_HELD (1u << 31)
 
 /* Value of `cgroups` for a cgroup whose tasks the guard lets pass. */
 #define ABI_SLOT_EXEMPT 0xffffffffu
@@ -152,6 +157,7 @@ struct abi_unjudged {
 	__u32 name_class;
 	__u32 inode_class;
 	__u32 subject;
+	__u32 held; /* as abi_task's */
 	__u32 argc; /* at that time: later ones are its interpreter's */
 };
 
@@ -173,6 +179,11 @@ struct abi_task {
 	__u32 unjudged; /* how many of `files` the exec under way awaits */
 	__u32 judged; /* how many of them the last exec was decided on, and permitted */
 	struct abi_unjudged files[ABI_MAX_UNJUDGED];
+	__u32 held; /* subject by the acting executable's inode, as of `subject_set`; 0 = none */
+	/* That inode, as in abi_inode_key; 0 = it has no key. */
+	__u64 exe_ino;
+	__u32 exe_dev;
+	__u32 exe_generation;
 };
 
 enum abi_copying { ABI_NOT_COPYING = 0, ABI_COPYING_CLEAN = 1, ABI_COPYING_TAINTED = 2 };
@@ -390,8 +401,8 @@ struct abi_sighting {
 	__u8 category;
 };
 
-_Static_assert(sizeof(struct abi_unjudged) == 20, "abi_unjudged");
-_Static_assert(sizeof(struct abi_task) == 84, "abi_task");
+_Static_assert(sizeof(struct abi_unjudged) == 24, "abi_unjudged");
+_Static_assert(sizeof(struct abi_task) == 112, "abi_task");
 _Static_assert(sizeof(struct abi_slot) == 8, "abi_slot");
 _Static_assert(sizeof(struct abi_set) == 56, "abi_set");
 _Static_assert(sizeof(struct abi_node) == 20, "abi_node");

@@ -159,6 +159,7 @@ static __always_inline int put_off(struct scope *s, const struct classes *found,
 	file->name_class = found->name;
 	file->inode_class = found->inode;
 	file->subject = s->set->flags & ABI_SET_SUBJECTS ? label->subject : 0;
+	file->held = s->set->flags & ABI_SET_SUBJECTS ? label->held : 0;
 	file->argc = argc;
 	label->unjudged = at + 1;
 	label->judged = 0;
@@ -169,6 +170,7 @@ static __always_inline int put_off(struct scope *s, const struct classes *found,
 static __noinline int judge_arguments(const struct abi_set *set, const struct abi_unjudged *file,
 				      struct linux_binprm *bprm, struct outcome *out)
 {
+	__u64 subject = both_subjects(file->subject, file->held);
 	__u32 argc = bprm->argc;
 	struct classes found;
 
@@ -181,8 +183,8 @@ static __noinline int judge_arguments(const struct abi_set *set, const struct ab
 	found.inode = class_of_invocation(set, file->inode_class, bprm->p, argc, file->argc);
 	if (apply_arguments(file, &found, bprm->p, argc))
 		return -1;
-	decide(find_decision(set, found.name, file->subject, ABI_PROCESS),
-	       find_decision(set, found.inode, file->subject, ABI_PROCESS),
+	decide(find_decision(set, found.name, subject, ABI_PROCESS),
+	       find_decision(set, found.inode, subject, ABI_PROCESS),
 	       unmatched_verdict(set, ABI_PROCESS), out);
 	return 0;
 }

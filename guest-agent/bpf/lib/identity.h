@@ -65,7 +65,9 @@ static __always_inline int inode_key(struct inode *inode, __u32 set, struct abi_
 	if (!token)
 		return -1;
 	key->dev = 0;
-	key->ino = *token;
+	/* Volatile, or the compiler reads this and the inode's number by one instruction, which the
+	 * verifier refuses to have two kinds of pointers. */
+	key->ino = *(volatile __u64 *)token;
 	key->generation = 0;
 	return 0;
 }

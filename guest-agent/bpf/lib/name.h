@@ -16,6 +16,7 @@ struct change {
 	struct dentry *shown; /* the name behind `path`, if that is the directory, or for want of it */
 	__u64 hook; /* a whole word: the verifier knows the value of no part of one */
 	__u8 guarded;	 /* the change takes the name away, or gives the file another one */
+	__u8 written;	 /* it gives the name another content, or the file a name to write it by */
 	__u8 guards_only; /* file rules are asked by another hook of the same call */
 };
 
@@ -56,7 +57,7 @@ static __noinline int find_name(struct scope *s, struct dentry *name, struct cla
 
 /* Whether a guard keeps the name, and the rule that it does so for, if one names this file. */
 static __noinline int guard_name(struct scope *s, const struct classes *found, __u32 flags,
-				 __u32 subject, struct outcome *out)
+				 __u64 subject, struct outcome *out)
 {
 	const struct abi_set *set = s->set;
 
@@ -77,12 +78,25 @@ static __noinline int guard_name(struct scope *s, const struct classes *found, _
 	return 0;
 }
 
+/* Nor is a directory moved to where one lies that rules permit programs of. */
+static __noinline int keep_place(const struct abi_set *set, const struct classes *found,
+				 __u32 flags, struct outcome *out)
+{
+	bool is_permitted = out->verdict == ABI_ALLOW && out->reason == ABI_RULE;
+
+	keep_permitted(set, found, out);
+	if (out->verdict != ABI_BLOCK && !is_permitted && flags & ABI_NODE_ABOVE_PERMITTED)
+		deny_by_option(out, ABI_ALLOW_GUARD);
+	return 0;
+}
+
 /* Decides about one name, and returns the category that did. */
 static __always_inline __u32 judge_change(struct scope *s, const struct change *c,
 					  struct outcome *out)
 {
 	struct classes found = {};
-	__u32 flags = 0, subject = 0;
+	__u64 subject = 0;
+	__u32 flags = 0;
 
 	if (!s->set || current_subject(s, &subject) || find_name(s, c->name, &found, &flags)) {
 		give_up(out);
@@ -95,6 +109,8 @@ static __always_inline __u32 judge_change(struct scope *s, const struct change *
 	}
 	if (s->set->flags & ABI_SET_FILE && !c->guards_only)
 		decide_open(s->set, &found, subject, true, out);
+	if (c->written && s->set->flags & ABI_SET_ALLOW_GUARD)
+		keep_place(s->set, &found, flags, out);
 	return ABI_FILE;
 }
 
@@ -110,13 +126,14 @@ static __noinline int change_name(struct scope *s, const struct change *c)
 }
 
 /* Whether the current task's changes of names are anybody's business. */
-static __always_inline int enter_for_names(struct scope *s, bool guarded)
+static __always_inline int enter_for_names(struct scope *s, const struct change *first)
 {
 	int scope = enter(s, is_unlabelled() ? NULL : own_label());
 
 	if (scope != IN_SCOPE)
 		return scope;
-	if (s->set->flags & ABI_SET_FILE || (guarded && s->set->flags & ABI_SET_GUARDS))
+	if (s->set->flags & (ABI_SET_FILE | ABI_SET_ALLOW_GUARD) ||
+	    (first->guarded && s->set->flags & ABI_SET_GUARDS))
 		return IN_SCOPE;
 	return OUT_OF_SCOPE;
 }
@@ -131,7 +148,7 @@ static __always_inline bool are_nobodys(struct dentry *first, struct dentry *sec
 		return true;
 	if (!glance(current, &s))
 		return false;
-	if (!(s.set->flags & (ABI_SET_FILE | ABI_SET_GUARDS)))
+	if (!(s.set->flags & (ABI_SET_FILE | ABI_SET_GUARDS | ABI_SET_ALLOW_GUARD)))
 		return true;
 	if (!is_nobodys(s.set, first, inode_of(first)))
 		return false;
@@ -146,7 +163,7 @@ static __always_inline int change(const struct change *first, const struct chang
 
 	if (are_nobodys(first->name, second ? second->name : NULL))
 		return 0;
-	scope = enter_for_names(&s, first->guarded);
+	scope = enter_for_names(&s, first);
 	if (scope == OUT_OF_SCOPE)
 		return 0;
 	if (scope == BROKEN_SCOPE)

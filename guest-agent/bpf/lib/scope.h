@@ -96,47 +96,6 @@ static __always_inline int enter(struct scope *s, struct abi_task *label)
 	return label ? enter_with(s, label) : OUT_OF_SCOPE;
 }
 
-static __always_inline __u32 subject_of_class(const struct abi_set *set, __u32 class_id)
-{
-	struct abi_subject_key key = { .set = set->id, .class_id = class_id };
-	__u32 *subject = class_id ? bpf_map_lookup_elem(&subjects, &key) : NULL;
-
-	return subject ? *subject : 0;
-}
-
-/* Remembers who acts, by the name that the program has now. Fails where the name is unknown. */
-static __always_inline int set_subject(struct scope *s, struct dentry *exe)
-{
-	__u32 class_id = 0;
-
-	if (find_class(exe, s->set, &class_id) == WALK_FAILED)
-		return -1;
-	s->label->subject = subject_of_class(s->set, class_id);
-	s->label->subject_set = s->set->id;
-	return 0;
-}
-
-/* The label's subject is of another set: the program that the task runs is looked up again. */
-static __noinline int renew_subject(struct scope *s)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct dentry *exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
-
-	return exe && s->set && s->label ? set_subject(s, exe) : -1;
-}
-
-/* Subject of the current task. It is computed at exec; after a switch of the set, here. */
-static __always_inline int current_subject(struct scope *s, __u32 *subject)
-{
-	*subject = 0;
-	if (!(s->set->flags & ABI_SET_SUBJECTS))
-		return 0;
-	if (s->label->subject_set != s->set->id && renew_subject(s))
-		return -1;
-	*subject = s->label->subject;
-	return 0;
-}
-
 /* Whether the task executes what is held for this class, and its arguments permitted that. */
 static __always_inline bool was_judged(const struct scope *s, __u32 class_id)
 {

@@ -18,7 +18,8 @@ static __always_inline bool is_settled(struct task_struct *current, struct file 
 		return false;
 	if (!(s.set->flags & ABI_SET_OPENS))
 		return true;
-	if (s.set->flags & (ABI_SET_TAINT | ABI_SET_NO_POKE) && file->f_mode & FMODE_WRITE)
+	if (s.set->flags & (ABI_SET_TAINT | ABI_SET_NO_POKE | ABI_SET_ALLOW_GUARD) &&
+	    is_written(file))
 		return false;
 	if (is_of_unknown_share(s.set, inode))
 		return false;

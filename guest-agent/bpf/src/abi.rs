@@ -24,6 +24,8 @@ pub const CGROUP_BYTES: usize = 102;
 
 pub const PROCESS: u32 = 1;
 pub const FILE: u32 = 2;
+/// `ABI_PERMITTED`.
+pub const PERMITTED: u32 = 3;
 
 pub const VERDICT_NONE: u8 = 0;
 pub const VERDICT_ALLOW: u8 = 1;
@@ -92,6 +94,8 @@ pub const SET_HOLD: u32 = 1 << 20;
 
 pub const NODE_ABOVE_BLOCK: u32 = 1 << 0;
 pub const NODE_NAMES_ONLY: u32 = 1 << 1;
+/// `ABI_NODE_ABOVE_PERMITTED`.
+pub const NODE_ABOVE_PERMITTED: u32 = 1 << 3;
 /// `ABI_NODE_ATOMIC`.
 pub const NODE_ATOMIC: u32 = 1 << 2;
 
@@ -107,6 +111,9 @@ pub const LISTS_ALL: u64 = 0;
 pub const DEV_INODELESS: u32 = DEV_LISTS;
 
 pub const MAX_UNJUDGED: usize = 2;
+
+/// `ABI_SUBJECT_HELD`.
+pub const SUBJECT_HELD: u32 = 1 << 31;
 
 pub const SLOT_EXEMPT: u32 = u32::MAX;
 
@@ -125,6 +132,7 @@ pub struct Unjudged {
     pub name_class: u32,
     pub inode_class: u32,
     pub subject: u32,
+    pub held: u32,
     pub argc: u32,
 }
 
@@ -143,6 +151,10 @@ pub struct Task {
     pub unjudged: u32,
     pub judged: u32,
     pub files: [Unjudged; MAX_UNJUDGED],
+    pub held: u32,
+    pub exe_ino: u64,
+    pub exe_dev: u32,
+    pub exe_generation: u32,
 }
 
 #[repr(C)]

@@ -42,10 +42,10 @@ macro_rules! layouts {
 }
 
 layouts! {
-    Unjudged = "abi_unjudged" { set, name_class, inode_class, subject, argc }
+    Unjudged = "abi_unjudged" { set, name_class, inode_class, subject, held, argc }
     Task = "abi_task" {
         slot, container, subject, subject_set, pending, copying, copy_set, copy_class, opening,
-        unjudged, judged, files,
+        unjudged, judged, files, held, exe_ino, exe_dev, exe_generation,
     }
     Slot = "abi_slot" { container, set }
     Set = "abi_set" { generation, id, flags, depth, process_default, file_default, pad, shares }

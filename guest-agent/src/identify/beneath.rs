@@ -5,6 +5,7 @@
 //! mount, that it begins in. Handles tell metadata only; reading needs a handle of a regular file.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
@@ -35,6 +36,8 @@ pub(super) struct Facts {
     pub(super) size: u64,
     pub(super) names: u64,
     pub(super) kind: FileType,
+    /// Some user may execute it.
+    pub(super) executable: bool,
     pub(super) stamp: Stamp,
 }
 
@@ -105,15 +108,25 @@ fn open_as(handle: &OwnedFd, how: OFlags) -> io::Result<File> {
 }
 
 pub(super) fn facts_of(fd: impl AsFd) -> Result<Facts, Errno> {
-    let stat = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map(facts_from)
+}
+
+/// Of what has this name in a directory; of a link itself.
+pub(super) fn facts_at(directory: impl AsFd, name: &CStr) -> Result<Facts, Errno> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    statx(directory, name, flags, StatxFlags::BASIC_STATS).map(facts_from)
+}
+
+fn facts_from(stat: Statx) -> Facts {
     let stamp = stamp_of(&stat);
-    Ok(Facts {
+    Facts {
         inode: stamp.inode,
         size: stat.stx_size,
         names: stat.stx_nlink.into(),
         kind: FileType::from_raw_mode(stat.stx_mode.into()),
+        executable: stat.stx_mode & 0o111 != 0,
         stamp,
-    })
+    }
 }
 
 fn stamp_of(stat: &Statx) -> Stamp {

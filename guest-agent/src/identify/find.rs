@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     containers::{Mount, Root},
-    lower::Identity,
+    lower::{Identity, NamedFiles},
     maps::ResidueReason,
 };
 
@@ -43,8 +43,10 @@ impl Wanted {
     /// The identities that have names; last those that a process may serve, which need not answer.
     pub(super) fn of(wanted: &[Identity], root: &Arc<Root>, served: &[&Mount]) -> Self {
         let names = wanted.iter().filter_map(|identity| match identity {
-            Identity::Path(path) | Identity::Binary(path) => Some((path.clone(), identity.clone())),
-            Identity::Content { .. } => None,
+            Identity::Path(path)
+            | Identity::Binary(path)
+            | Identity::Source(NamedFiles::One(path)) => Some((path.clone(), identity.clone())),
+            _ => None,
         });
         let mut names: Vec<_> = names.collect();
         let served = served.get(..MAX_SERVED).unwrap_or(served);
@@ -149,10 +151,12 @@ fn lack(reason: ResidueReason, detail: String) -> Lack {
     Lack { reason, detail, passing: false }
 }
 
-/// A binary whose applets are told apart may have as many as it likes.
+/// A binary whose applets are told apart may have as many as it likes, and so may what is only kept from
+/// being written.
 pub(super) fn many_names(identity: &Identity, facts: &Facts) -> Option<String> {
     let names = facts.names;
-    let is_one_for_all = names > MAX_IDENTITY_LINKS && !matches!(identity, Identity::Binary(_));
+    let for_all = matches!(identity, Identity::Binary(_) | Identity::Permitted(_));
+    let is_one_for_all = names > MAX_IDENTITY_LINKS && !for_all;
     is_one_for_all
         .then(|| format!("the inode has {names} names; its identity stands for all of them"))
 }

@@ -16,6 +16,7 @@ use super::{
     find::{Wanted, many_names},
     index::{Walk, is_elsewhere},
     leased,
+    listed::Listed,
     names::{Access, Lack, Named, Names},
 };
 use crate::{
@@ -87,6 +88,7 @@ pub(super) fn run(site: &Site, wanted: &[Identity], reports: &Reports) {
     let seen = mounts.as_ref().map(|mounts| mounts.views.concat()).unwrap_or_default();
     let served: Vec<_> = seen.iter().filter(|it| is_served(it)).collect();
     search.find_named(site, Wanted::of(wanted, &site.root, &served));
+    Listed::new(site, reports, &served).find(wanted);
     for identity in wanted {
         if let Identity::Content { sha256, size } = identity {
             search.seek(identity.clone(), *size, Content::Known(*sha256));

@@ -3,16 +3,17 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::PathBuf,
 };
 
-use policy_model::{Digest, RulePath};
+use policy_model::{Digest, Directory, RulePath};
 use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
 use super::*;
 use crate::fixtures::{Waiting, within};
+use crate::lower::NamedFiles;
 
 /// A container whose root is a directory of this machine.
 struct Box {
@@ -206,4 +207,66 @@ fn reports_of_files_that_a_container_makes_have_a_bound() {
     assert_eq!(made.len(), MAX_REPORTS);
     let unsearched = made.iter().filter(|report| matches!(report, Report::Unsearched(_)));
     assert_eq!(unsearched.count(), MAX_UNSEARCHED);
+}
+
+fn directory(text: &str, recursive: bool) -> Directory {
+    Directory { path: RulePath::new(text).unwrap(), recursive, atomic_volume: false }
+}
+
+#[tokio::test]
+async fn what_is_permitted_is_found_only_if_it_has_another_name() {
+    let root = with_copies();
+    fs::hard_link(root.at("usr/bin/apt"), root.at("tmp/alias")).unwrap();
+    let file = |text: &str| Identity::Permitted(NamedFiles::One(RulePath::new(text).unwrap()));
+    let wanted = [file("/usr/bin/apt"), file("/tmp/other"), file("/none")];
+    let findings = root.search(&wanted).await;
+    assert_eq!(root.names(&findings, &ALL), ["usr/bin/apt"]);
+    assert_eq!((reasons(&findings), findings.unsearched), (vec![], vec![]));
+
+    fs::hard_link(root.at("opt/deep/er/copy"), root.at("opt/beside")).unwrap();
+    let below = |recursive| Identity::Permitted(NamedFiles::In(directory("/opt", recursive)));
+    let names = ["opt/beside", "usr/bin/apt"];
+    assert_eq!(root.names(&root.search(&[below(false)]).await, &names), ["opt/beside"]);
+    fs::remove_file(root.at("opt/beside")).unwrap();
+    fs::hard_link(root.at("opt/deep/er/copy"), root.at("tmp/beside")).unwrap();
+    assert_eq!(root.names(&root.search(&[below(false)]).await, &ALL), [""; 0]);
+    assert_eq!(root.names(&root.search(&[below(true)]).await, &ALL), ["opt/deep/er/copy"]);
+}
+
+#[tokio::test]
+async fn programs_of_a_directory_are_found_but_for_libraries_and_what_rules_permit() {
+    let root = Box::new();
+    let names = ["opt/a", "opt/data", "opt/lib.so.1", "opt/ours", "opt/deep/b", "opt/many"];
+    for name in names {
+        root.write(name, name);
+    }
+    for name in names.iter().filter(|name| **name != "opt/data") {
+        fs::set_permissions(root.at(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for number in 0..8 {
+        fs::hard_link(root.at("opt/many"), root.at(&format!("name{number}"))).unwrap();
+    }
+    symlink("a", root.at("opt/link")).unwrap();
+    let ours = NamedFiles::One(RulePath::new("/opt/ours").unwrap());
+    let program = |recursive| Identity::Program {
+        directory: directory("/opt", recursive),
+        but: vec![ours.clone()],
+    };
+    let findings = root.search(&[program(false)]).await;
+    assert_eq!(root.names(&findings, &names), ["opt/a"]);
+    assert_eq!(reasons(&findings), [ResidueReason::ManyNames]);
+    let findings = root.search(&[program(true)]).await;
+    assert_eq!(root.names(&findings, &names), ["opt/a", "opt/deep/b"]);
+    let elsewhere = Identity::Program { directory: directory("/none", true), but: Vec::new() };
+    let findings = root.search(&[elsewhere]).await;
+    assert_eq!((findings.files.len(), reasons(&findings)), (0, vec![]));
+}
+
+#[tokio::test]
+async fn a_source_is_found_with_its_equals_and_told_if_it_is_not_there() {
+    let root = with_copies();
+    let source = |text: &str| Identity::Source(NamedFiles::One(RulePath::new(text).unwrap()));
+    let findings = root.search(&[source("/usr/bin/apt"), source("/none")]).await;
+    assert_eq!(root.names(&findings, &ALL), ["usr/bin/apt", "opt/deep/er/copy"]);
+    assert_eq!(reasons(&findings), [ResidueReason::Absent]);
 }

@@ -7,7 +7,7 @@ use policy_model::{
     Action, Category, Feature, NameGuard, Object, Options, RuleSet, eval::SUPPORTED,
 };
 
-use super::has_identities;
+use super::{has_identities, identities::holds_programs};
 
 /// The first option that is not carried out: the programs carry out what the reference judges.
 #[must_use]
@@ -30,6 +30,8 @@ pub(super) fn flags_of(rules: &RuleSet) -> u32 {
         (sourced, abi::SET_SUBJECTS),
         (asked, abi::SET_ARGUMENTS),
         (blocks, abi::SET_BLOCKS),
+        (rules.keeps_permitted(), abi::SET_ALLOW_GUARD),
+        (rules.rules().iter().any(|rule| holds_programs(rules, rule)), abi::SET_HOLD),
     ]) | of_options(&rules.options)
 }
 
@@ -45,8 +47,9 @@ fn of_options(options: &Options) -> u32 {
         known_file_systems_only,
         name_guard,
         deny_reads_of_exec_blocked,
-        allow_guard,
-        hold,
+        // These depend on the rest of the set, too.
+        allow_guard: _,
+        hold: _,
         revoke: _,
     } = *options;
     chosen(&[
@@ -61,8 +64,6 @@ fn of_options(options: &Options) -> u32 {
         (name_guard != NameGuard::None, abi::SET_GUARD_OBJECTS),
         (name_guard == NameGuard::Ancestors, abi::SET_GUARD_ANCESTORS),
         (deny_reads_of_exec_blocked, abi::SET_DENY_EXEC_READS),
-        (allow_guard, abi::SET_ALLOW_GUARD),
-        (hold, abi::SET_HOLD),
     ])
 }
 

@@ -7,10 +7,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use guest_bpf::abi;
-use policy_model::{Category, Rank, Rule, RuleSet, Source, Verdict, eval};
+use policy_model::{Action, Category, Place, Rank, Reason, Rule, RuleSet, Source, Verdict, eval};
 
 use super::{
-    LowerError, MAX_DECISIONS,
+    LowerError, MAX_DECISIONS, NamedFiles,
     applets::of_applets,
     arguments::{Judged, JudgedArguments, MAX_LISTS},
     classes::{Member, Members},
@@ -34,6 +34,10 @@ pub(super) struct JudgedAll {
 #[derive(Debug)]
 pub struct Judge<'r> {
     rules: &'r [Rule],
+    /// Whether a guard keeps what rules permit to be executed.
+    keeps: bool,
+    /// Number of each source.
+    numbers: HashMap<NamedFiles, u32>,
     /// Numbers of each rule's sources.
     sources: Vec<BTreeSet<u32>>,
     /// Sources that cover a subject; the subject's number is its index + 1.
@@ -44,11 +48,14 @@ pub struct Judge<'r> {
 
 impl<'r> Judge<'r> {
     pub(super) fn new(rules: &'r RuleSet, numbers: &HashMap<&Source, u32>) -> Self {
-        let rules = rules.rules();
+        let (keeps, rules) = (rules.keeps_permitted(), rules.rules());
         let number = |source| numbers.get(source).copied();
         let sources =
             rules.iter().map(|rule| rule.sources.iter().filter_map(number).collect()).collect();
-        Self { rules, sources, subjects: Vec::new() }
+        let named =
+            |(source, number): (&&Source, &u32)| (NamedFiles::from((*source).clone()), *number);
+        let numbers = numbers.iter().map(named).collect();
+        Self { rules, keeps, numbers, sources, subjects: Vec::new() }
     }
 
     /// The rule of an index.
@@ -85,7 +92,8 @@ impl<'r> Judge<'r> {
                 let what = "different lists of allowed arguments on one program";
                 return Err(LowerError::TooMany { what, got, most: MAX_LISTS });
             }
-            let Judged { by_itself, arguments } = self.judge(&rules);
+            let Judged { mut by_itself, arguments } = self.judge(&rules);
+            by_itself.decisions.extend(self.kept(&rules));
             judged.classes.push(by_itself);
             judged.arguments.extend(arguments.map(|arguments| (number, arguments)));
         }
@@ -102,6 +110,59 @@ impl<'r> Judge<'r> {
     #[must_use]
     pub fn judge(&self, rules: &[usize]) -> Judged {
         self.judge_listed(rules, |rule| of_applets(rule).is_none())
+    }
+
+    /// Decisions on an inode that is held for some rules, and whose other names these permit to be
+    /// executed.
+    #[must_use]
+    pub fn judge_held(&self, held: &[usize], permitting: &[usize]) -> Judged {
+        let mut judged = self.judge(held);
+        judged.by_itself.decisions.extend(self.kept(permitting));
+        judged
+    }
+
+    /// Numbers of what acts as these sources.
+    #[must_use]
+    pub fn numbers_of<'s>(&self, sources: impl Iterator<Item = &'s NamedFiles>) -> BTreeSet<u32> {
+        sources.filter_map(|source| self.numbers.get(source)).copied().collect()
+    }
+
+    /// What Block rules that are limited to these sources say of an object, by category.
+    #[must_use]
+    pub fn judge_acting(
+        &self,
+        rules: &[usize],
+        acting: &BTreeSet<u32>,
+    ) -> Vec<(u32, abi::Decision)> {
+        let decide = |(category, number): (Category, u32)| {
+            let speaks = |index: &usize| {
+                let is_blocked =
+                    |rule: &Rule| rule.category == category && rule.action == Action::Block;
+                self.rule(*index).is_some_and(is_blocked)
+                    && self.sources_of(*index).is_some_and(|own| !own.is_disjoint(acting))
+            };
+            Some((number, self.decide(rules.iter().copied().filter(speaks))?))
+        };
+        [(Category::Process, abi::PROCESS), (Category::File, abi::FILE)]
+            .into_iter()
+            .filter_map(decide)
+            .collect()
+    }
+
+    /// What a guard says of an object, in the name of those of these rules that permit it: whoever is
+    /// to execute it, for everybody else would write it.
+    fn kept(&self, rules: &[usize]) -> Option<(u32, u32, abi::Decision)> {
+        let rules = rules.iter().filter_map(|index| self.rule(*index));
+        let permitting = rules.filter(|rule| self.keeps && rule.permits_programs());
+        let rules: Vec<_> = permitting.map(|rule| rule.id).collect();
+        if rules.is_empty() {
+            return None;
+        }
+        let (verdict, reason) = (Verdict::Block, Some(Reason::Rule));
+        let decision = eval::Decision { verdict, reason, rules };
+        // It is asked for by itself and compared with no other, so that any rank will do.
+        let rank = Rank { sourced: false, place: Place::Exact };
+        Some((abi::PERMITTED, 0, encode(rank, &decision)))
     }
 
     pub(super) fn judge_those(

@@ -62,12 +62,15 @@ impl<'a> Places<'a> {
         let mut above = InOrder::default();
         for (path, speaks) in ruled(rules) {
             let at = places.insert_name(path)?;
+            let (mut here, mut over) = speaks.keep_flags();
             if speaks.blocks() {
                 let names = if speaks.by_name_alone() { abi::NODE_NAMES_ONLY } else { 0 };
-                places.add_flags(&at, names);
-                if let Some(directory) = parent_of(path) {
-                    *above.entry(directory) |= names | abi::NODE_ABOVE_BLOCK;
-                }
+                here |= names;
+                over |= names | abi::NODE_ABOVE_BLOCK;
+            }
+            places.add_flags(&at, here);
+            if let Some(directory) = parent_of(path).filter(|_| over != 0) {
+                *above.entry(directory) |= over;
             }
         }
         let mut marked = HashMap::new();

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use guest_bpf::abi;
 use policy_model::{Action, Category, Directory, Match, Object, PathObject, RuleSet};
 
 /// How Block rules speak of a path.
@@ -14,6 +15,16 @@ pub(super) struct Speaks {
     process: BlocksFile,
     file: BlocksFile,
     directory: bool,
+    permits: Permits,
+}
+
+/// What an Allow rule names whose programs a guard keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Permits {
+    #[default]
+    Nothing,
+    File,
+    Directory,
 }
 
 /// How Block rules of one category speak of a file.
@@ -38,6 +49,15 @@ impl Speaks {
         self.directory || self.process.at_all || self.file.at_all
     }
 
+    /// Flags for a guard that keeps what is permitted: of the place itself, and of those above.
+    pub(super) fn keep_flags(self) -> (u32, u32) {
+        match self.permits {
+            Permits::Nothing => (0, 0),
+            Permits::File => (0, abi::NODE_ABOVE_PERMITTED),
+            Permits::Directory => (abi::NODE_ABOVE_PERMITTED, abi::NODE_ABOVE_PERMITTED),
+        }
+    }
+
     /// Whether a Block rule knows the object by its name alone: renaming what is above frees it. A
     /// file that is held by identity is not freed.
     pub(super) fn by_name_alone(self) -> bool {
@@ -49,6 +69,7 @@ impl Speaks {
 /// Every path that is an object.
 pub(super) fn ruled(rules: &RuleSet) -> InOrder<'_, Speaks> {
     let mut ruled = InOrder::<Speaks>::default();
+    let keeps = rules.keeps_permitted();
     for rule in rules.rules() {
         let (path, matching) = match &rule.object {
             Object::Path(PathObject { path, matching }) => (path, Some(*matching)),
@@ -56,6 +77,10 @@ pub(super) fn ruled(rules: &RuleSet) -> InOrder<'_, Speaks> {
             _ => continue,
         };
         let speaks = ruled.entry(path.as_str());
+        if keeps && rule.permits_programs() {
+            let what = if matching.is_some() { Permits::File } else { Permits::Directory };
+            speaks.permits = speaks.permits.max(what);
+        }
         if rule.action != Action::Block {
             continue;
         }

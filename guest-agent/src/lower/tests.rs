@@ -5,7 +5,7 @@ mod kernel;
 
 use policy_model::{
     Access, Action, Category, Directory, Generation, Match, NameGuard, Object, Options, PathObject,
-    Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
+    Posture, Revoke, Rule, RuleId, RulePath, RuleSet, Source, Target, Verdict,
     arbitrary::{all_options, any_access, supported_rule_set},
     eval::eval,
 };
@@ -43,6 +43,8 @@ fn exec<'a>(name: &'a RulePath) -> Access<'a> {
         path: Some(name),
         identities: &[],
         contents: &[],
+        programs: &[],
+        acts_as: &[],
         argv: None,
         exe: None,
     }
@@ -120,6 +122,8 @@ fn a_recursive_directory_covers_volumes_below_it() {
         path: Some(&file),
         identities: &[],
         contents: &[],
+        programs: &[],
+        acts_as: &[],
         argv: None,
         exe: None,
     };
@@ -328,14 +332,45 @@ fn more_lists_than_the_kernel_tells_apart_are_refused() {
 
 #[test]
 fn each_option_is_a_bit_of_its_own() {
-    let mut all = set(Vec::new());
+    let allowed = Rule { action: Action::Allow, ..block_exec(1, "/a", Match::Name) };
+    let directory = Directory { path: path("/b"), recursive: false, atomic_volume: false };
+    let blocked = Rule { object: Object::Directory(directory), ..block_exec(2, "/b", Match::Name) };
+    let mut all = set(vec![allowed, blocked]);
     all.options = all_options();
+    all.postures.process = Posture::Block;
     let plan = lower(&all, &[vec![mount(1, "/", "/")]]).unwrap();
-    // A guard of ancestors is one of objects too, and no rule speaks of what is below a place.
+    // A guard of ancestors is one of objects too, there are rules on programs, of which one blocks, and
+    // what they name may have to be held.
     let options = Feature::of_options(&all.options);
-    assert_eq!(plan.flags.count_ones() as usize, options.len() + 2);
+    assert_eq!(plan.flags.count_ones() as usize, options.len() + 4);
     all.options.name_guard = NameGuard::Object;
     let plan = lower(&all, &[vec![mount(1, "/", "/")]]).unwrap();
     assert_eq!(plan.flags & abi::SET_GUARD_ANCESTORS, 0);
     assert_ne!(plan.flags & abi::SET_GUARD_OBJECTS, 0);
+}
+
+#[test]
+fn what_a_whitelist_permits_is_kept_with_what_is_above_it() {
+    let allowed =
+        |id, text: &str| Rule { action: Action::Allow, ..block_exec(id, text, Match::Name) };
+    let directory = Directory { path: path("/opt/bin"), recursive: false, atomic_volume: false };
+    let below = Rule { object: Object::Directory(directory), ..allowed(2, "/opt") };
+    let mut rules = set(vec![allowed(1, "/usr/bin/ls"), below]);
+    rules.postures.process = Posture::Block;
+    let kept = |rules: &RuleSet, place: &str| {
+        let plan = lower(rules, &[vec![mount(1, "/", "/")]]).unwrap();
+        let kernel = Kernel(&plan);
+        (kernel.is_kept(&path(place), 1), kernel.flags(&path(place), 1))
+    };
+    assert_eq!(kept(&rules, "/usr/bin/ls"), (false, 0), "no option asks for it");
+    rules.options.allow_guard = true;
+    let above = abi::NODE_ABOVE_PERMITTED;
+    assert_eq!(kept(&rules, "/usr/bin/ls"), (true, 0));
+    assert_eq!(kept(&rules, "/usr/bin"), (false, above));
+    assert_eq!(kept(&rules, "/opt/bin"), (true, above));
+    assert_eq!(kept(&rules, "/opt/bin/new"), (true, 0));
+    assert_eq!(kept(&rules, "/opt/bin/deep/er"), (false, 0));
+    assert_eq!(kept(&rules, "/opt"), (false, above));
+    rules.postures.process = Posture::Audit;
+    assert_eq!(kept(&rules, "/usr/bin/ls"), (false, 0), "nothing is denied");
 }

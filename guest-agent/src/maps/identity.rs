@@ -17,7 +17,9 @@ use guest_bpf::abi;
 use policy_model::{Category, RuleId};
 use rustix::fs::fstatfs;
 
-use super::{InstallError, Maps, MapsError, failed, ignore_absent, install::Installed};
+use super::{
+    InstallError, Maps, MapsError, failed, holding::Holding, ignore_absent, install::Installed,
+};
 use crate::{
     identify::{Access, Findings, Found, Inode},
     lower::{Identity, Plan, has_unknown_lists},
@@ -78,12 +80,6 @@ enum Recorded {
     /// The file itself, but perhaps not that of the layer behind it.
     Partly(String),
     Not(String),
-}
-
-/// What a plan says of identities.
-pub(super) struct Holding<'p> {
-    plan: &'p Plan<'p>,
-    rules: HashMap<Tag, &'p [usize]>,
 }
 
 // === impl Maps ===
@@ -242,43 +238,24 @@ impl Maps {
         if let Some(class) = next.identities.get(&tags) {
             return Ok(*class);
         }
-        let rules: BTreeSet<usize> = tags
-            .iter()
-            .filter_map(|tag| holding.rules.get(tag))
-            .copied()
-            .flatten()
-            .copied()
-            .collect();
-        let rules: Vec<_> = rules.into_iter().collect();
+        let rules = holding.held_rules(&tags);
+        let permitting =
+            holding.rules_of(&tags, |identity| matches!(identity, Identity::Permitted(_)));
         let judge = &holding.plan.judge;
         if has_unknown_lists(judge, &rules) {
             let rules = holding.plan.ids(&rules);
             tracing::warn!(?rules, "one file has too many lists of arguments: some permit nothing");
         }
-        let class = self.write_judged(next, &judge.judge(&rules))?;
+        let class = self.write_judged(next, &judge.judge_held(&rules, &permitting))?;
         if let Some(applets) = judge.judge_applets(&rules) {
             self.write_applets(next, class, &applets)?;
         }
+        self.write_actors(next, holding, (&tags, class))?;
         for tag in &tags {
             self.write_inodeless(next.set, (abi::DEV_NONE, *tag, class), class)?;
         }
         next.identities.insert(tags, class);
         Ok(class)
-    }
-
-    fn holding<'p>(&self, plan: &'p Plan<'p>) -> Holding<'p> {
-        let rules = plan.identities.iter();
-        let rules = rules.map(|(identity, rules)| (self.tag(identity), rules.as_slice()));
-        Holding { plan, rules: rules.collect() }
-    }
-
-    fn tags(&self, holding: &Holding<'_>, found: &Found) -> BTreeSet<Tag> {
-        let tags = found.identities.iter().map(|identity| self.tag(identity));
-        tags.filter(|tag| holding.rules.contains_key(tag)).collect()
-    }
-
-    fn tag(&self, identity: &Identity) -> Tag {
-        self.hash_key.name(&identity.key())
     }
 
     pub(super) fn erase_identities(&mut self, set: u32) -> Result<(), MapsError> {

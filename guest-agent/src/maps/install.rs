@@ -6,7 +6,7 @@
 //! are staged one by one and switched together, or none of them is. What fails after the switch
 //! leaves the new set in force, and is no error of the set.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use guest_bpf::{abi, hash};
 
@@ -79,6 +79,8 @@ pub(super) struct Installed {
     pub(super) last_class: u32,
     /// Classes of what is held by identity.
     pub(super) identities: Identities,
+    /// Subjects by inode: sources that the inodes of a class are held for.
+    pub(super) actors: Vec<BTreeSet<u32>>,
     /// Keep the inodes, so that their numbers are not given to other files.
     pub(super) held: Vec<Held>,
 }
@@ -95,6 +97,7 @@ impl Installed {
             subjects: Vec::new(),
             last_class: 0,
             identities: Identities::new(),
+            actors: Vec::new(),
             held: Vec::new(),
         }
     }

@@ -38,6 +38,10 @@ pub enum Code {
     MustRead,
     /// Programs are blocked in a way that cannot hold them by identity.
     NameOnly,
+    /// What is permitted can be given another content.
+    Replaceable,
+    /// What is blocked for a program is not blocked for a copy of it.
+    CopiedSource,
 }
 
 /// One finding.
@@ -77,6 +81,8 @@ impl Code {
             Self::Hardened => "KS120",
             Self::MustRead => "KS121",
             Self::NameOnly => "KS122",
+            Self::Replaceable => "KS123",
+            Self::CopiedSource => "KS124",
         }
     }
 
@@ -105,6 +111,8 @@ impl Code {
             Self::Hardened => "hardened",
             Self::MustRead => "must-read",
             Self::NameOnly => "name-only",
+            Self::Replaceable => "replaceable",
+            Self::CopiedSource => "copied-source",
         }
     }
 }

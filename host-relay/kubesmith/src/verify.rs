@@ -9,9 +9,12 @@
 //! options deny is not tried. Copies, mounts and interpreters are not searched yet. The judge is
 //! `policy_model::eval`, the same that the engine is tested against.
 
+mod permitted;
 mod search;
 
 use policy_model::{Postures, RuleId, RulePath, eval::UnsupportedRule};
+
+pub use permitted::replaceable;
 
 use crate::effective::{EffectivePolicy, PolicyRef};
 

@@ -12,7 +12,7 @@ use kubesmith::{
     harden::{self, Level, harden, level_of},
     resolve::{advise, resolve},
     select::selects,
-    verify::{Verdict, verify},
+    verify::{Verdict, replaceable, verify},
 };
 use policy_model::{
     Directory, Match, Object as RuleObject, PathObject, Postures, Rule, Source, Target, wire,
@@ -76,6 +76,7 @@ fn outcome(world: &World) -> Result<Value, String> {
         hardened.push(harden(effective, level));
     }
     let verified = verify(&hardened, postures).map_err(|error| error.to_string())?;
+    findings.extend(replaceable(&hardened, postures));
     let bypasses = verified.into_iter().filter_map(|verified| match verified.verdict {
         Verdict::Bypassed { counter_example } => Some(counter_example),
         Verdict::Holds { .. } | Verdict::Unsearched => None,

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What somebody tries to do, as far as rules can see it.
 
-use crate::{object::Content, path::RulePath, rule::Category};
+use crate::{
+    object::{Content, Directory},
+    path::RulePath,
+    rule::{Category, Source},
+};
 
 /// One access to a file or program.
 #[derive(Clone, Copy, Debug)]
@@ -12,10 +16,14 @@ pub struct Access<'a> {
     pub path: Option<&'a RulePath>,
     /// Names under which the object's inode was found when the rules were applied.
     pub identities: &'a [RulePath],
+    /// Directories of rules in which the object's inode was found as a program then.
+    pub programs: &'a [Directory],
     /// Contents that the object's inode had when the rules were applied.
     pub contents: &'a [Content],
     /// Arguments of the program that is executed; none if they cannot be read.
     pub argv: Option<&'a [String]>,
     /// The acting executable; for an exec the one before it. None if it has no name.
     pub exe: Option<&'a RulePath>,
+    /// Sources that the inode of the acting executable was found as when the rules were applied.
+    pub acts_as: &'a [Source],
 }

@@ -55,9 +55,11 @@ impl OwnedAccess {
             category: self.category,
             path: self.path.as_ref(),
             identities: &self.identities,
+            programs: &[],
             contents: &self.contents,
             argv: self.argv.as_deref(),
             exe: self.exe.as_ref(),
+            acts_as: &[],
         }
     }
 }
@@ -237,8 +239,8 @@ pub fn all_options() -> Options {
         known_file_systems_only: true,
         name_guard: NameGuard::Ancestors,
         deny_reads_of_exec_blocked: true,
-        allow_guard: false,
-        hold: false,
+        allow_guard: true,
+        hold: true,
         revoke: Revoke::Never,
     }
 }

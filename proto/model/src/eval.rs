@@ -9,7 +9,7 @@
 
 mod judge;
 
-pub use judge::{FORBIDDEN_FILE_SYSTEMS, Judgement, is_put_off, judge, was_judged};
+pub use judge::{Actor, FORBIDDEN_FILE_SYSTEMS, Judgement, is_put_off, judge, was_judged};
 
 use crate::{
     access::Access,
@@ -21,7 +21,7 @@ use crate::{
     object::{Content, Match, Object, PathObject},
     options::Posture,
     order::Rank,
-    rule::{Action, Category, Rule},
+    rule::{Action, Category, Rule, Source},
     rule_set::RuleSet,
 };
 
@@ -67,6 +67,8 @@ pub const SUPPORTED: &[Feature] = &[
     Feature::KnownFileSystemsOnly,
     Feature::NameGuard,
     Feature::DenyReads,
+    Feature::AllowGuard,
+    Feature::Hold,
 ];
 
 /// Decides one access.
@@ -130,8 +132,13 @@ fn by_posture(rules: &RuleSet, access: &Access<'_>) -> Decision {
 }
 
 fn rank_of_match(rule: &Rule, access: &Access<'_>) -> Option<Rank> {
-    let acts = rule.sources.is_empty()
-        || access.exe.is_some_and(|exe| rule.sources.iter().any(|source| source.covers(exe)));
+    // What permits knows its sources by their names alone.
+    let is_held = rule.action == Action::Block;
+    let is_source = |source: &Source| {
+        access.exe.is_some_and(|exe| source.covers(exe))
+            || is_held && access.acts_as.contains(source)
+    };
+    let acts = rule.sources.is_empty() || rule.sources.iter().any(is_source);
     let matches = acts && object_matches(rule, access) && arguments_match(rule, access.argv);
     matches.then(|| Rank::of(rule))
 }
@@ -145,7 +152,10 @@ fn object_matches(rule: &Rule, access: &Access<'_>) -> bool {
         Object::Applet { binary, names } => {
             access.identities.contains(binary) && asks_for(rule, names, access)
         }
-        Object::Directory(directory) => access.path.is_some_and(|path| directory.covers(path)),
+        Object::Directory(directory) => {
+            let is_held = rule.action == Action::Block && access.programs.contains(directory);
+            is_held || access.path.is_some_and(|path| directory.covers(path))
+        }
         Object::Content { sha256, size } => {
             access.contents.contains(&Content { sha256: *sha256, size: *size })
         }

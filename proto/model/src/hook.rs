@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::path::RulePath;
+use crate::{object::Directory, path::RulePath};
 
 /// A file or directory as a hook sees it. The default is one of which nothing is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +18,11 @@ pub struct File {
     /// Paths of rules under which the inode, or an equal content, was found when they were applied;
     /// ascending.
     pub identities: Vec<RulePath>,
+    /// Directories of Block rules in which the inode was found as a program then; ascending.
+    pub programs: Vec<Directory>,
+    /// Names that it had when the rules were applied and that rules permit to be executed, if it had
+    /// more than one; ascending.
+    pub permitted: Vec<RulePath>,
     /// The subject opened it for writing.
     pub tainted: bool,
     /// No name leads to it.
@@ -26,6 +31,8 @@ pub struct File {
     pub foreign: bool,
     /// It lies on a mount of the kernel's own: a memfd, a layer behind an overlay's file.
     pub internal: bool,
+    /// Some user may execute it.
+    pub executable: bool,
     /// It is a directory.
     pub directory: bool,
     /// It is neither that nor a regular file of a file system: a device, or what the kernel made of

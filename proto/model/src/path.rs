@@ -106,6 +106,17 @@ impl RulePath {
     }
 }
 
+// === impl RulePath ===
+
+impl RulePath {
+    /// Whether programs load what has this name, and nobody executes it: `ld-linux.so.2`, `libc.so.6`.
+    #[must_use]
+    pub fn is_shared_object(&self) -> bool {
+        let name = self.0.rsplit('/').next().unwrap_or_default();
+        name.ends_with(".so") || name.contains(".so.")
+    }
+}
+
 impl fmt::Display for RulePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

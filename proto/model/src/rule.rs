@@ -3,7 +3,7 @@
 
 use crate::{
     ids::RuleId,
-    object::{Directory, Object},
+    object::{Directory, Match, Object},
     path::RulePath,
 };
 
@@ -99,6 +99,29 @@ impl Rule {
             no_tty: false,
             allowed_args: Vec::new(),
         }
+    }
+
+    /// Whether it names programs that it permits, and not all that there are: what lies under its
+    /// names is executed, so that is what a guard keeps.
+    #[must_use]
+    pub fn permits_programs(&self) -> bool {
+        let names_some = match &self.object {
+            Object::Path(object) => object.matching == Match::Name,
+            Object::Directory(directory) => !directory.recursive || directory.path.depth() > 0,
+            _ => false,
+        };
+        self.category == Category::Process && self.action == Action::Allow && names_some
+    }
+
+    /// Whether it permits what has this name to be executed, see [`Rule::permits_programs`].
+    #[must_use]
+    pub fn permits_program_at(&self, name: &RulePath) -> bool {
+        let names = match &self.object {
+            Object::Path(object) => object.path == *name,
+            Object::Directory(directory) => directory.covers(name),
+            _ => false,
+        };
+        names && self.permits_programs()
     }
 
     /// Puts everything that is a set into ascending order, without repetition.

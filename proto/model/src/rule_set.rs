@@ -77,6 +77,15 @@ impl RuleSet {
         self.rules.iter().any(|rule| rule.category == category && rule.action == Action::Allow)
     }
 
+    /// Whether what its rules permit to be executed keeps its content: only where nothing else is
+    /// executed is there anything to be gained by another one.
+    #[must_use]
+    pub fn keeps_permitted(&self) -> bool {
+        self.options.allow_guard
+            && self.is_whitelist(Category::Process)
+            && self.posture(Category::Process) == Posture::Block
+    }
+
     /// Posture of a category; system calls have none and are permitted.
     #[must_use]
     pub fn posture(&self, category: Category) -> Posture {

@@ -35,7 +35,7 @@ pub use attempt::{Attempt, Denial};
 pub use image::{Image, RootKind};
 pub use perform::{Ran, Step};
 
-use crate::path::RulePath;
+use crate::{eval::Actor, object::Directory, path::RulePath, rule::Source};
 
 macro_rules! ids {
     ($($name:ident, $doc:literal;)+) => {
@@ -127,6 +127,12 @@ struct Inode {
     tainted: bool,
     /// Paths of rules that hold it by identity.
     held: BTreeSet<RulePath>,
+    /// Directories of Block rules in which it was found as a program.
+    programs: BTreeSet<Directory>,
+    /// Sources that it was found as.
+    sources: BTreeSet<Source>,
+    /// Names that it had when the rules were applied, and that they permit to be executed.
+    permitted: BTreeSet<RulePath>,
     /// Of an overlay's file, what it shows.
     backing: Option<Backing>,
     /// Anybody may write to it.
@@ -192,6 +198,10 @@ struct Spot {
 struct Process {
     /// Name of its executable when it was executed.
     exe: Option<RulePath>,
+    /// What it executes.
+    image: Option<InodeId>,
+    /// Sources that this is held as.
+    acts_as: Vec<Source>,
     /// What its script and executable were held for then.
     executed: BTreeSet<BTreeSet<RulePath>>,
     root: Spot,
@@ -248,6 +258,16 @@ impl World {
     #[must_use]
     pub fn exe(&self, who: ProcessId) -> Option<&RulePath> {
         self.process(who).exe.as_ref()
+    }
+
+    /// What a process runs, as rules know it.
+    ///
+    /// # Panics
+    /// If there is no such process.
+    #[must_use]
+    pub fn actor(&self, who: ProcessId) -> Actor<'_> {
+        let Process { exe, acts_as, .. } = self.process(who);
+        Actor { exe: exe.as_ref(), acts_as }
     }
 
     /// What lies at a path of the container's first process now.

@@ -63,6 +63,8 @@ fn judge(rules: &RuleSet, name: &str, identities: &[RulePath]) -> Decision {
         path: Some(&name),
         identities,
         contents: &[],
+        programs: &[],
+        acts_as: &[],
         argv: None,
         exe: Some(&exe),
     };
@@ -226,6 +228,8 @@ fn an_object_without_a_name_is_matched_by_identity_alone() {
         path: None,
         identities: &[path("/d/gone")],
         contents: &[],
+        programs: &[],
+        acts_as: &[],
         argv: None,
         exe: None,
     };
@@ -242,6 +246,8 @@ fn a_content_is_matched_by_hash_and_size_under_any_name() {
             path: None,
             identities: &[],
             contents,
+            programs: &[],
+            acts_as: &[],
             argv: None,
             exe: None,
         };
@@ -269,6 +275,8 @@ fn an_applet_is_matched_by_its_binary_and_its_arguments() {
             path: None,
             identities,
             contents: &[],
+            programs: &[],
+            acts_as: &[],
             argv: argv.as_deref(),
             exe: None,
         };
@@ -299,6 +307,8 @@ fn a_rule_with_arguments_denies_unless_and_permits_only_if_all_are_listed() {
             path: Some(&name),
             identities: &[],
             contents: &[],
+            programs: &[],
+            acts_as: &[],
             argv: argv.as_deref(),
             exe: None,
         };
@@ -372,6 +382,8 @@ fn a_rule_of_a_kind_that_is_not_built_is_an_error_and_not_a_guess() {
         path: Some(&name),
         identities: &[],
         contents: &[],
+        programs: &[],
+        acts_as: &[],
         argv: None,
         exe: Some(&exe),
     };

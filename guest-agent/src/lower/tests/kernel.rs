@@ -61,7 +61,30 @@ impl Kernel<'_> {
         listed(asked.unwrap_or(by_itself))
     }
 
+    /// Whether a guard keeps what has this name.
+    pub(super) fn is_kept(&self, path: &RulePath, dev: u32) -> bool {
+        let class = (self.class(dev, path) as usize).checked_sub(1);
+        let class = class.and_then(|at| self.0.classes.get(at));
+        class.is_some_and(|class| find(class, abi::PERMITTED, 0).is_some())
+    }
+
+    /// Flags of this place.
+    pub(super) fn flags(&self, path: &RulePath, dev: u32) -> u32 {
+        let (node, below) = self.node(dev, path);
+        if below == 0 { node.flags } else { 0 }
+    }
+
     fn class(&self, dev: u32, path: &RulePath) -> u32 {
+        let (node, below) = self.node(dev, path);
+        match below {
+            0 => node.exact,
+            1 => node.child,
+            _ => node.deep,
+        }
+    }
+
+    /// The deepest node on the way to a path, and how far below it that is.
+    fn node(&self, dev: u32, path: &RulePath) -> (abi::Node, usize) {
         let places = &self.0.places;
         let child = |parent: Option<usize>, name: &str| {
             places.iter().position(|planned| {
@@ -75,12 +98,7 @@ impl Kernel<'_> {
             let Some(next) = child(Some(last), name) else { break };
             (last, found) = (next, found + 1);
         }
-        let node = places[last].node;
-        match path.depth() - found {
-            0 => node.exact,
-            1 => node.child,
-            _ => node.deep,
-        }
+        (places[last].node, path.depth() - found)
     }
 
     fn subject(&self, class: u32) -> u32 {

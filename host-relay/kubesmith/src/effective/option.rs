@@ -34,6 +34,10 @@ pub enum Switch {
     NoUserNamespaces,
     /// Nothing is executed from file systems that came later.
     KnownFileSystemsOnly,
+    /// What is permitted is not written or replaced.
+    AllowGuard,
+    /// Sources, and programs of blocked directories, are known by their inodes too.
+    Hold,
 }
 
 /// A switch that a policy asks for, and why.
@@ -53,7 +57,7 @@ pub struct EffectiveOption {
 
 impl Switch {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NameGuardObject,
         Self::NameGuardAncestors,
         Self::DenyReads,
@@ -65,6 +69,8 @@ impl Switch {
         Self::NoNewMounts,
         Self::NoUserNamespaces,
         Self::KnownFileSystemsOnly,
+        Self::AllowGuard,
+        Self::Hold,
     ];
 
     /// Sets it; never takes back what is set.
@@ -85,6 +91,8 @@ impl Switch {
             Self::NoNewMounts => options.no_new_mounts = true,
             Self::NoUserNamespaces => options.no_user_namespaces = true,
             Self::KnownFileSystemsOnly => options.known_file_systems_only = true,
+            Self::AllowGuard => options.allow_guard = true,
+            Self::Hold => options.hold = true,
         }
     }
 
@@ -102,6 +110,8 @@ impl Switch {
             Self::NoNewMounts => Feature::NoNewMounts,
             Self::NoUserNamespaces => Feature::NoUserNamespaces,
             Self::KnownFileSystemsOnly => Feature::KnownFileSystemsOnly,
+            Self::AllowGuard => Feature::AllowGuard,
+            Self::Hold => Feature::Hold,
         }
     }
 }
@@ -121,6 +131,8 @@ impl fmt::Display for Switch {
             Self::NoNewMounts => "mounts",
             Self::NoUserNamespaces => "user namespaces",
             Self::KnownFileSystemsOnly => "executing from new file systems",
+            Self::AllowGuard => "changing what is permitted where nothing else is",
+            Self::Hold => "what programs of blocked directories, and sources, do under other names",
         })
     }
 }

@@ -2,7 +2,7 @@
 //! What the author of a policy should know of its hardening: what was added, what was not and why,
 //! and which ways stay open.
 
-use policy_model::{Action, Category, Object};
+use policy_model::{Action, Category, Object, Source};
 
 use super::{Hold, Level, harden, hold, written};
 use crate::{
@@ -14,11 +14,12 @@ use crate::{
 #[must_use]
 pub fn advise(policy: &EffectivePolicy, level: Level) -> Vec<Finding> {
     if level == Level::Literal {
-        return Vec::new();
+        return copied_source(policy, level).into_iter().collect();
     }
     let mut findings: Vec<_> = added(policy, level).into_iter().collect();
     findings.extend(written(policy).filter_map(|entry| must_read(entry, level)));
     findings.extend(by_name_only(policy, level));
+    findings.extend(copied_source(policy, level));
     findings
 }
 
@@ -65,19 +66,45 @@ fn must_read(entry: &EffectiveRule, level: Level) -> Option<Finding> {
     Some(finding(Code::MustRead, entry, message))
 }
 
-/// One for all directories of programs: they are held where they are, their copies are not.
+/// One for all directories of programs: what comes there later is held where it is, and nowhere else.
 fn by_name_only(policy: &EffectivePolicy, level: Level) -> Option<Finding> {
     let mut directories = written(policy).filter(|entry| {
         let Object::Directory(_) = entry.rule.object else { return false };
         entry.rule.category == Category::Process && entry.rule.action == Action::Block
     });
     let first = directories.next().filter(|_| level < Level::Sealed)?;
-    let message = match directories.count() {
-        0 => "programs of this directory are held by name alone".to_owned(),
-        more => format!("programs of this directory and {more} more are held by name alone"),
+    let what = match directories.count() {
+        0 => "this directory".to_owned(),
+        more => format!("this directory and {more} more"),
     };
-    let remedy = "a copy elsewhere runs; list them in matchPaths, or use level `sealed`";
-    Some(finding(Code::NameOnly, first, format!("{message}: {remedy}")))
+    let message = format!(
+        "programs that come into {what} later are held by name alone, and so are some if there are \
+         thousands, which the guest tells: a copy elsewhere runs; list them in matchPaths, or use \
+         level `sealed`"
+    );
+    Some(finding(Code::NameOnly, first, message))
+}
+
+/// One for all rules that block something for some programs: another program is not meant, and a copy is
+/// another one.
+fn copied_source(policy: &EffectivePolicy, level: Level) -> Option<Finding> {
+    let is_sourced = |entry: &&EffectiveRule| {
+        entry.rule.action == Action::Block && !entry.rule.sources.is_empty()
+    };
+    let entry = written(policy).find(is_sourced).filter(|_| level < Level::Sealed)?;
+    let source = match entry.rule.sources.first()? {
+        Source::Path(path) => path.to_string(),
+        Source::Directory(directory) => format!("a program of {}", directory.path),
+    };
+    let way = match level {
+        Level::Literal => "moved, linked or copied",
+        _ => "copied after the rules came",
+    };
+    let message = format!(
+        "`{source}` is not blocked under another name once it was {way} (`cp`): leave fromSource out to \
+         block it for all programs, or use level `sealed`, which executes no copies"
+    );
+    Some(finding(Code::CopiedSource, entry, message))
 }
 
 fn finding(code: Code, entry: &EffectiveRule, message: String) -> Finding {

@@ -54,21 +54,21 @@ const fn entry(files: Files, why: &'static str) -> MustRead {
 
 /// Who cannot do without this file; none if nobody is known.
 pub(super) fn reader(path: &RulePath) -> Option<&'static str> {
-    MUST_READ.iter().find(|entry| entry.files.contain(path.as_str())).map(|entry| entry.why)
+    MUST_READ.iter().find(|entry| entry.files.contain(path)).map(|entry| entry.why)
 }
 
 // === impl Files ===
 
 impl Files {
-    fn contain(self, path: &str) -> bool {
+    fn contain(self, path: &RulePath) -> bool {
         match self {
-            Self::At(at) => path == at,
+            Self::At(at) => path.as_str() == at,
             Self::Below(directory) => {
-                path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+                path.as_str().strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
             }
             Self::Library(start) => {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                name.starts_with(start) && (name.ends_with(".so") || name.contains(".so."))
+                let name = path.as_str().rsplit('/').next().unwrap_or_default();
+                name.starts_with(start) && path.is_shared_object()
             }
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which options a level asks for, and for the sake of which rules.
 
-use policy_model::{Action, Category};
+use policy_model::{Action, Category, Object};
 
 use super::{Hold, Level, hold, written};
 use crate::{
@@ -17,7 +17,7 @@ struct Need {
     of: fn(&EffectiveRule) -> bool,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     // Also for directories: what lies in them is known by its name alone.
     Need {
         from: Level::Base,
@@ -26,10 +26,19 @@ const NEEDS: [Need; 4] = [
         of: is_block,
     },
     Need {
+        from: Level::Base,
+        finding: Code::Hardened,
+        switches: &[Switch::Hold],
+        of: |entry| is_block(entry) && (is_of_directory(entry) || !entry.rule.sources.is_empty()),
+    },
+    Need {
         from: Level::Contained,
         finding: Code::Hardened,
         switches: &[Switch::DenyReads],
-        of: |entry| is_blocked_program(entry) && matches!(hold(&entry.rule), Hold::Identity(_)),
+        of: |entry| {
+            let is_held = matches!(hold(&entry.rule), Hold::Identity(_)) || is_of_directory(entry);
+            is_blocked_program(entry) && is_held
+        },
     },
     // Who may not be denied the reading of a program is denied running what came of it.
     Need {
@@ -37,6 +46,13 @@ const NEEDS: [Need; 4] = [
         finding: Code::MustRead,
         switches: &[Switch::Taint, Switch::NoUnlinkedExec],
         of: |entry| is_blocked_program(entry) && matches!(hold(&entry.rule), Hold::MustRead(..)),
+    },
+    // Whatever the posture: it is another object's, and the guest looks at it.
+    Need {
+        from: Level::Contained,
+        finding: Code::Hardened,
+        switches: &[Switch::AllowGuard],
+        of: |entry| entry.rule.permits_programs(),
     },
     Need {
         from: Level::Sealed,
@@ -90,6 +106,11 @@ fn is_block(entry: &EffectiveRule) -> bool {
 
 fn is_blocked_program(entry: &EffectiveRule) -> bool {
     entry.rule.category == Category::Process && is_block(entry)
+}
+
+/// Of programs that the guest holds when it finds them.
+fn is_of_directory(entry: &EffectiveRule) -> bool {
+    is_blocked_program(entry) && matches!(entry.rule.object, Object::Directory(_))
 }
 
 /// An Allow rule denies what it does not name. A policy that only reports has nothing to seal.

@@ -105,9 +105,12 @@ fn base_guards_the_names_of_blocked_programs_and_contained_denies_reading_them()
 }
 
 #[test]
-fn reads_stay_allowed_where_no_program_is_held_by_identity() {
+fn programs_of_a_blocked_directory_are_held_and_not_read() {
     let sbin = policy(vec![block(Category::Process, below("/sbin"))]);
-    assert_eq!(options(sbin.clone(), Level::Contained), [Feature::NameGuard]);
+    let base = [Feature::NameGuard, Feature::Hold];
+    assert_eq!(options(sbin.clone(), Level::Base), base);
+    let contained = [Feature::NameGuard, Feature::DenyReads, Feature::Hold];
+    assert_eq!(options(sbin.clone(), Level::Contained), contained);
     assert_eq!(codes(&sbin, Level::Contained), [Code::Hardened, Code::NameOnly]);
     assert_eq!(codes(&sbin, Level::Sealed), [Code::Hardened]);
 }
@@ -115,8 +118,37 @@ fn reads_stay_allowed_where_no_program_is_held_by_identity() {
 #[test]
 fn sealed_asks_for_all_that_closes_and_contained_stays_in_it() {
     let all = all_options();
-    let sealed = harden(blocked_program("/usr/bin/apt"), Level::Sealed);
+    let mut both = blocked_program("/usr/bin/apt");
+    both.rules.push(block(Category::Process, below("/sbin")));
+    both.rules.push(rule(Category::Process, Action::Allow, (named("/bin/ls"), Vec::new())));
+    let sealed = harden(both, Level::Sealed);
     assert_eq!(compiled(&[sealed]).rules.options, all);
+}
+
+#[test]
+fn sources_of_block_rules_are_held_and_their_copies_are_told() {
+    let sources = vec![Source::Path(path("/bin/sh"))];
+    let secret = rule(Category::File, Action::Block, (named("/etc/shadow"), sources.clone()));
+    let secret = policy(vec![secret]);
+    assert_eq!(options(secret.clone(), Level::Base), [Feature::NameGuard, Feature::Hold]);
+    for level in [Level::Literal, Level::Contained] {
+        assert!(codes(&secret, level).contains(&Code::CopiedSource), "{level}");
+    }
+    assert!(!codes(&secret, Level::Sealed).contains(&Code::CopiedSource));
+    let allowed = rule(Category::Process, Action::Allow, (named("/bin/ls"), sources));
+    assert!(!options(policy(vec![allowed]), Level::Sealed).contains(&Feature::Hold));
+}
+
+#[test]
+fn what_is_permitted_is_kept_from_contained_on_unless_everything_is() {
+    let allow = |object| policy(vec![rule(Category::Process, Action::Allow, (object, Vec::new()))]);
+    assert_eq!(options(allow(named("/bin/ls")), Level::Base), []);
+    for object in [named("/bin/ls"), below("/bin")] {
+        assert_eq!(options(allow(object), Level::Contained), [Feature::AllowGuard]);
+    }
+    assert_eq!(options(allow(below("/")), Level::Contained), []);
+    let file = rule(Category::File, Action::Allow, (named("/bin/ls"), Vec::new()));
+    assert_eq!(options(policy(vec![file]), Level::Contained), []);
 }
 
 #[test]
@@ -224,7 +256,7 @@ proptest! {
     ) {
         let category = if program { Category::Process } else { Category::File };
         let access = Access {
-            category, path: path.as_ref(), identities: &identities, contents: &[], argv: None, exe: exe.as_ref(),
+            category, path: path.as_ref(), identities: &identities, contents: &[], programs: &[], acts_as: &[], argv: None, exe: exe.as_ref(),
         };
         let hardened = harden(policy.clone(), level);
         if verdict(&policy, &access) == Verdict::Block {

@@ -286,6 +286,8 @@ fn denies(rules: &RuleSet, way: &Way, program: &RulePath) -> Result<bool, Unsupp
         path: way.name.path(program),
         identities: std::slice::from_ref(program),
         contents: &[],
+        programs: &[],
+        acts_as: &[],
         argv: None,
         exe: way.caller.as_ref(),
     };

@@ -4,16 +4,18 @@
 //! Rules first: of all that they say about an event the strictest holds. Options come after them and
 //! only deny.
 
+mod guards;
+
 use super::{Decision, UnsupportedRule, eval, object_matches};
 use crate::{
     access::Access,
     event::{Reason, Verdict},
-    hook::{Event, File, Map, Open},
-    object::{Match, Object, PathObject},
-    options::NameGuard,
+    hook::{Change, Event, File, Map, Open},
+    ids::RuleId,
+    object::Object,
     path::RulePath,
     primitive::Primitive,
-    rule::{Action, Category, Rule},
+    rule::{Category, Source},
     rule_set::RuleSet,
 };
 
@@ -38,16 +40,16 @@ pub struct Judgement {
     pub late: bool,
 }
 
-/// Decides one event of a subject that runs this executable.
+/// Decides one event of a subject.
 ///
 /// # Errors
 /// If a rule that could speak of the event is of a kind that is not built yet.
-pub fn judge(
-    rules: &RuleSet,
-    exe: Option<&RulePath>,
+pub fn judge<'a>(
+    rules: &'a RuleSet,
+    actor: impl Into<Actor<'a>>,
     event: &Event,
 ) -> Result<Judgement, UnsupportedRule> {
-    let judge = Judge { rules, exe };
+    let judge = Judge { rules, actor: actor.into() };
     let mut worst = Judgement::ALLOWED;
     for judgement in judge.rules_on(event)? {
         if judgement.decision.verdict > worst.decision.verdict
@@ -98,7 +100,22 @@ impl Judgement {
 /// A subject under a rule set.
 struct Judge<'a> {
     rules: &'a RuleSet,
-    exe: Option<&'a RulePath>,
+    actor: Actor<'a>,
+}
+
+/// What a subject runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Actor<'a> {
+    /// Name of its executable, by which all rules know it.
+    pub exe: Option<&'a RulePath>,
+    /// Sources that this was found as when the rules were applied, by which Block rules know it too.
+    pub acts_as: &'a [Source],
+}
+
+impl<'a> From<Option<&'a RulePath>> for Actor<'a> {
+    fn from(exe: Option<&'a RulePath>) -> Self {
+        Self { exe, acts_as: &[] }
+    }
 }
 
 // === impl Judge ===
@@ -110,8 +127,8 @@ impl Judge<'_> {
             Event::Exec(file, argv) => return Ok(vec![self.rules_on_exec(file, argv.as_deref())?]),
             Event::Open(file, open) => self.rules_on_open(file, *open)?,
             Event::Map(map) => {
-                let held = map.file.as_ref().map(|file| self.run_blocked(file)).transpose()?;
-                held.flatten().into_iter().collect()
+                let Some(file) = &map.file else { return Ok(Vec::new()) };
+                self.run_blocked(file)?.or(self.program_blocked(file)?).into_iter().collect()
             }
             Event::Rename { old, new, .. } | Event::Link { old, new } => {
                 vec![self.decide(Category::File, old)?, self.decide(Category::File, new)?]
@@ -134,7 +151,7 @@ impl Judge<'_> {
         file: &File,
         argv: Option<&[String]>,
     ) -> Result<Judgement, UnsupportedRule> {
-        let access = Access { argv, exe: self.exe, ..access_to(Category::Process, file) };
+        let access = Access { argv, ..self.access_to(Category::Process, file) };
         let judgement = Judgement::by_rules(eval(self.rules, &access)?);
         if awaits_arguments(self.rules, file) {
             return Ok(Judgement { errno: 0, late: true, ..judgement });
@@ -146,6 +163,10 @@ impl Judge<'_> {
         let mut decisions = Vec::new();
         if open.exec && !is_put_off(self.rules, file) {
             decisions.extend(self.exec_blocked(file)?);
+        }
+        // Behind what lies in front of it, a program of a blocked directory keeps its name.
+        if open.exec && file.internal {
+            decisions.extend(self.program_blocked(file)?);
         }
         let decision = self.decide(Category::File, file)?;
         // An exec is the process category's business, and no Allow rule can name what the kernel
@@ -163,9 +184,15 @@ impl Judge<'_> {
             Event::Exec(file, _) => self.refused_program(file),
             Event::Open(file, open) => return self.refused_open(file, *open),
             Event::Map(map) => self.refused_map(map),
-            Event::Rename { old, new, .. } => self.guarded(old)?.or(self.guarded(new)?),
-            // The new name of a link is as blocked as any file under it.
-            Event::Link { old, .. } => self.guarded(old)?,
+            Event::Rename { old, new, exchange } => {
+                let guarded = self.guarded(old)?.or(self.guarded(new)?);
+                let back = if *exchange { self.kept_place(old)? } else { None };
+                guarded.or(back).or(self.kept_place(new)?)
+            }
+            // The new name of a link is as blocked as any file under it. What is permitted gets no
+            // name by which it could be written.
+            Event::Link { old, new } => self.guarded(old)?.or(self.kept(old)?).or(self.kept(new)?),
+            Event::Name(Change::Mknod | Change::Truncate, file) => self.kept(file)?,
             Event::SysAdmin if options.no_new_mounts => {
                 Some(Judgement::hardened(Primitive::NewMount, EPERM))
             }
@@ -199,7 +226,8 @@ impl Judge<'_> {
             ..Judgement::by_rules(decision)
         });
         let poked = first(&[(options.no_poke && open.memory && open.write, Primitive::Poke)]);
-        Ok(unread.or(poked))
+        let kept = if open.write { self.kept(file)? } else { None };
+        Ok(unread.or(poked).or(kept))
     }
 
     fn refused_map(&self, map: &Map) -> Option<Judgement> {
@@ -221,55 +249,13 @@ impl Judge<'_> {
         ])
     }
 
-    /// What may not be executed keeps its name, and no other takes it. Directories stay where they
-    /// are while rules that know their objects by name alone, or with `ancestors` any rules, speak
-    /// of what is in them.
-    fn guarded(&self, file: &File) -> Result<Option<Judgement>, UnsupportedRule> {
-        let guard = self.rules.options.name_guard;
-        if guard == NameGuard::None {
-            return Ok(None);
-        }
-        let by_name = File::place(file.path.clone());
-        if let Some(decision) = self.blocking_rules(&by_name)?.or(self.exec_blocked(file)?) {
-            let primitive = Some(Primitive::NameGuard);
-            return Ok(Some(Judgement { primitive, ..Judgement::by_rules(decision) }));
-        }
-        let Some(path) = &file.path else { return Ok(None) };
-        let keeps = |rule: &&Rule| {
-            let below = place_of(rule).and_then(|place| place.below(path));
-            below.is_some_and(|below| {
-                self.is_by_name_alone(rule) || guard == NameGuard::Ancestors && !below.is_empty()
-            })
-        };
-        let mut blocks = self.rules.rules().iter().filter(|rule| rule.action == Action::Block);
-        Ok(blocks
-            .any(|rule| keeps(&rule))
-            .then(|| Judgement::hardened(Primitive::NameGuard, EACCES)))
-    }
-
-    /// No rule holds the objects of this one by identity.
-    fn is_by_name_alone(&self, rule: &Rule) -> bool {
-        let Object::Path(PathObject { path, matching }) = &rule.object else { return true };
-        let twin = Object::Path(PathObject { path: path.clone(), matching: Match::Identity });
-        let is_twin = |other: &Rule| {
-            other.action == Action::Block && other.category == rule.category && other.object == twin
-        };
-        *matching == Match::Name && !self.rules.rules().iter().any(is_twin)
-    }
-
-    fn covering_mount(&self, at: &File) -> Option<Judgement> {
-        let point = at.path.as_ref()?;
-        let covers = |rule: &&Rule| {
-            rule.action == Action::Block
-                && (place_of(rule).is_some_and(|place| place.below(point).is_some())
-                    || matches!(&rule.object, Object::Directory(found) if found.covers(point)))
-        };
-        let covered = self.rules.rules().iter().any(|rule| covers(&rule));
-        covered.then(|| Judgement::hardened(Primitive::CoveringMount, EACCES))
-    }
-
     fn decide(&self, category: Category, file: &File) -> Result<Decision, UnsupportedRule> {
-        eval(self.rules, &Access { exe: self.exe, ..access_to(category, file) })
+        eval(self.rules, &self.access_to(category, file))
+    }
+
+    fn access_to<'f>(&'f self, category: Category, file: &'f File) -> Access<'f> {
+        let Actor { exe, acts_as } = self.actor;
+        Access { exe, acts_as, ..access_to(category, file) }
     }
 
     /// As [`Self::exec_blocked`], where what the task executes may go on.
@@ -279,10 +265,25 @@ impl Judge<'_> {
 
     /// The decision of rules by identity that deny the execution of this inode.
     fn exec_blocked(&self, file: &File) -> Result<Option<Decision>, UnsupportedRule> {
-        if file.identities.is_empty() {
+        if file.identities.is_empty() && file.programs.is_empty() {
             return Ok(None);
         }
         self.blocking_rules(&File { path: None, ..file.clone() })
+    }
+
+    /// The decision of rules on directories that deny the execution of what has this name: where names
+    /// are held, such a program is not loaded by another one either. Libraries lie there too.
+    fn program_blocked(&self, file: &File) -> Result<Option<Decision>, UnsupportedRule> {
+        let is_program = |path: &RulePath| file.executable && !path.is_shared_object();
+        if !self.rules.options.hold || !file.path.as_ref().is_some_and(is_program) {
+            return Ok(None);
+        }
+        let decision = self.blocking_rules(&File::place(file.path.clone()))?;
+        let of_directory = |id: &RuleId| {
+            let rule = self.rules.rules().iter().find(|rule| rule.id == *id);
+            rule.is_some_and(|rule| matches!(rule.object, Object::Directory(_)))
+        };
+        Ok(decision.filter(|decision| decision.rules.iter().all(of_directory)))
     }
 
     fn blocking_rules(&self, file: &File) -> Result<Option<Decision>, UnsupportedRule> {
@@ -320,26 +321,16 @@ fn access_to(category: Category, file: &File) -> Access<'_> {
         category,
         path: file.path.as_ref(),
         identities: &file.identities,
+        programs: &file.programs,
         // No rule of the model's names a hash; files of equal content are held by identity.
         contents: &[],
         argv: None,
         exe: None,
+        acts_as: &[],
     }
 }
 
 fn first(refusals: &[(bool, Primitive)]) -> Option<Judgement> {
     let (_, primitive) = refusals.iter().find(|(refused, _)| *refused)?;
     Some(Judgement::hardened(*primitive, EACCES))
-}
-
-/// Where a rule's object lies.
-fn place_of(rule: &Rule) -> Option<&RulePath> {
-    if !matches!(rule.category, Category::Process | Category::File) {
-        return None;
-    }
-    match &rule.object {
-        Object::Path(PathObject { path, matching: Match::Name | Match::Identity }) => Some(path),
-        Object::Directory(directory) => Some(&directory.path),
-        _ => None,
-    }
 }

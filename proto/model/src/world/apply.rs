@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Putting a rule set into force: what the agent finds at that time.
 
+mod held;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -43,6 +45,8 @@ impl World {
         for inode in Arc::make_mut(&mut world.inodes) {
             inode.held.retain(|path| identities.contains(path));
         }
+        world.note_permitted(rules);
+        world.note_programs(rules);
         let targets: Vec<_> =
             identities.into_iter().filter_map(|path| Some((path, world.target(path)?))).collect();
         let all = world.files();
@@ -57,7 +61,17 @@ impl World {
                 }
             }
         }
+        world.note_sources(rules, equal_content);
         world
+    }
+
+    /// Notes something of a file and of what is behind it.
+    fn note(&mut self, mut inode: InodeId, note: impl Fn(&mut super::Inode) -> bool) {
+        loop {
+            note(self.inode_mut(inode));
+            let Some(backing) = &self.inode(inode).backing else { return };
+            inode = backing.inode;
+        }
     }
 
     /// The inode of a rule's path, if it has one that can be held: no component is a link, and it
@@ -76,12 +90,8 @@ impl World {
         self.names_of(inode) as u64 <= MAX_IDENTITY_LINKS
     }
 
-    fn hold(&mut self, mut inode: InodeId, path: &RulePath) {
-        loop {
-            self.inode_mut(inode).held.insert(path.clone());
-            let Some(backing) = &self.inode(inode).backing else { return };
-            inode = backing.inode;
-        }
+    fn hold(&mut self, inode: InodeId, path: &RulePath) {
+        self.note(inode, |inode| inode.held.insert(path.clone()));
     }
 
     /// Every file that a name in the container leads to.

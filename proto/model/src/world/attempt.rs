@@ -52,10 +52,9 @@ impl World {
             Ok(step) => step,
             Err(obstacle) => return Ok(Attempt::Impossible(obstacle)),
         };
-        let exe = self.exe(who);
         let mut audited = Vec::new();
         for event in events {
-            let judgement = judge(rules, exe, &event)?;
+            let judgement = judge(rules, self.actor(who), &event)?;
             if judgement.is_denial() {
                 return Ok(Attempt::Denied(Denial { event, judgement }));
             }

@@ -69,6 +69,8 @@ impl Image {
         let root = Spot { mount: super::MountId(0), dentry: world.supers[root.0].root };
         world.add_process(Process {
             exe: None,
+            image: None,
+            acts_as: Vec::new(),
             executed: BTreeSet::new(),
             root,
             privileges: BTreeSet::new(),
@@ -140,8 +142,11 @@ impl Image {
         if self.kind == RootKind::Overlay {
             world = shown_by_overlay(world);
         }
+        let at = exe.clone().map(super::At::Path);
+        let image = at.and_then(|at| world.resolve(ProcessId::FIRST, &at).ok());
+        let image = image.map(|spot| world.inode_at(spot));
         let process = world.process_mut(ProcessId::FIRST);
-        process.exe = exe;
+        (process.exe, process.image) = (exe, image);
         process.privileges = privileges.iter().copied().collect();
         (world, ProcessId::FIRST)
     }

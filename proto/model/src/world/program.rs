@@ -74,9 +74,10 @@ impl Scene {
         if let Some(loader) = loader {
             self.open(loader, EXEC)?;
         }
-        let exe = self.world.path_of(spot.dentry);
+        let (exe, image) = (self.world.path_of(spot.dentry), self.world.inode_at(spot));
+        let acts_as = self.world.inode(image).sources.iter().cloned().collect();
         let process = self.world.process_mut(self.who);
-        process.exe = exe;
+        (process.exe, process.image, process.acts_as) = (exe, Some(image), acts_as);
         process.memory.clear();
         self.map_program(spot);
         self.run(Some(content), Strength::File);

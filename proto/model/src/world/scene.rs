@@ -96,6 +96,9 @@ impl Scene {
         File {
             path: None,
             identities: inode.held.iter().cloned().collect(),
+            programs: inode.programs.iter().cloned().collect(),
+            executable: inode.executable,
+            permitted: inode.permitted.iter().cloned().collect(),
             tainted: inode.tainted,
             unlinked: self.world.names_of(id) == 0,
             foreign: self.is_foreign(inode.super_block),
@@ -221,6 +224,9 @@ impl World {
             executable: false,
             tainted: false,
             held: BTreeSet::new(),
+            programs: BTreeSet::new(),
+            sources: BTreeSet::new(),
+            permitted: BTreeSet::new(),
             backing: None,
             public: false,
         })
@@ -234,12 +240,13 @@ impl World {
             return;
         };
         let old = self.inode(backing.inode);
-        let (tainted, held) = (old.tainted, old.held.clone());
+        let old = old.clone();
         let kind =
             self.content(backing.inode).cloned().map_or_else(|| old.kind.clone(), Kind::File);
         let upper = self.bare_inode(LAYERS, kind);
         let copy = self.inode_mut(upper);
-        (copy.tainted, copy.held) = (tainted, held);
+        (copy.tainted, copy.held, copy.permitted) = (old.tainted, old.held, old.permitted);
+        (copy.programs, copy.sources) = (old.programs, old.sources);
         self.inode_mut(inode).backing =
             Some(Backing { inode: upper, dentry: None, lower: false, split: backing.split });
     }

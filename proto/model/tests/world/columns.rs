@@ -222,7 +222,7 @@ fn an_empty_set_permits_every_event_of_every_way() {
     for way in Way::all() {
         let world = way.world(RootKind::Plain).apply(&rules);
         let end = play(way, world, |world, who, event| {
-            let judgement = judge(&rules, world.exe(who), event).unwrap();
+            let judgement = judge(&rules, world.actor(who), event).unwrap();
             judgement.decision.verdict != Verdict::Allow || judgement.decision.reason.is_some()
         });
         assert_eq!(end, End::Ran, "{}", way.id);

@@ -16,15 +16,19 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 use crate::play::{block, path, set};
 
 fn any_file() -> impl Strategy<Value = File> {
-    (option::weighted(0.8, near_path()), vec(near_path(), 0..2), any::<[bool; 7]>()).prop_map(
-        |(path, mut identities, facts)| {
-            let [tainted, unlinked, foreign, internal, directory, irregular, executed] = facts;
-            identities.sort();
-            identities.dedup();
-            let file = File { path, identities, tainted, unlinked, foreign, ..File::default() };
-            File { internal, directory, irregular, executed, ..file }
-        },
-    )
+    let names = || vec(near_path(), 0..2);
+    let place = option::weighted(0.8, near_path());
+    (place, [names(), names()], any::<[bool; 8]>()).prop_map(|(path, names, facts)| {
+        let [identities, permitted] = names.map(|mut names| {
+            names.sort();
+            names.dedup();
+            names
+        });
+        let [tainted, unlinked, foreign, internal, directory, irregular, executed, executable] =
+            facts;
+        let file = File { path, identities, permitted, tainted, unlinked, ..File::default() };
+        File { foreign, internal, directory, irregular, executed, executable, ..file }
+    })
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -63,7 +67,9 @@ fn with_option(options: Options, at: usize) -> Options {
         6 => Options { no_user_namespaces: true, ..options },
         7 => Options { known_file_systems_only: true, ..options },
         8 => Options { deny_reads_of_exec_blocked: true, ..options },
-        9 if options.name_guard == NameGuard::None => {
+        9 => Options { allow_guard: true, ..options },
+        10 => Options { hold: true, ..options },
+        11 if options.name_guard == NameGuard::None => {
             Options { name_guard: NameGuard::Object, ..options }
         }
         _ => Options { name_guard: NameGuard::Ancestors, ..options },

@@ -57,7 +57,7 @@ pub(crate) fn play_under(way: &Way, kind: RootKind, rules: &RuleSet) -> End {
 
 pub(crate) fn play_in(way: &Way, world: World, rules: &RuleSet) -> End {
     play(way, world, |world, who, event| {
-        let judgement = judge(rules, world.exe(who), event).unwrap();
+        let judgement = judge(rules, world.actor(who), event).unwrap();
         judgement.decision.verdict == Verdict::Block
     })
 }

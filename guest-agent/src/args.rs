@@ -36,6 +36,12 @@ pub enum Command {
     /// The process on which the agent proves that a denial is real.
     #[command(hide = true)]
     SelfTest,
+    /// The process that keeps descriptors for the agent and outlives it.
+    #[command(hide = true)]
+    Keeper {
+        /// Where it listens.
+        socket: PathBuf,
+    },
     /// Print a completion script.
     Completions {
         /// For this shell.

@@ -6,7 +6,7 @@ use std::{io, process::ExitCode};
 use clap::{CommandFactory as _, Parser as _};
 use guest_agent::{
     args::{Args, Command, with_subcommand},
-    check, hook, notify,
+    check, hook, keeper, notify,
     posture::self_test,
     run,
 };
@@ -28,6 +28,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Hook(args) => Ok(hook::run(args)?),
         Command::Wait(args) => Ok(notify::wait(&args)?),
         Command::Check { hooks } => Ok(check::hooks(&hooks)?),
+        Command::Keeper { socket } => Ok(keeper::run(&socket)?),
         Command::SelfTest => Ok(self_test::child()?),
         Command::Completions { shell } => {
             clap_complete::generate(

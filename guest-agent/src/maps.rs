@@ -32,7 +32,10 @@ use aya::{
 };
 use guest_bpf::{abi, hash::HashKey};
 
-use crate::loader::Rare;
+use crate::{
+    keeper::{self, Keeper},
+    loader::Rare,
+};
 pub(crate) use identity::not_carried;
 pub use identity::{Residue, ResidueReason};
 use install::Installed;
@@ -143,6 +146,7 @@ pub struct Maps {
     hash_key: HashKey,
     opener: Opener,
     readers: Readers,
+    keeper: Keeper,
     installed: StdHashMap<u32, Installed>,
     /// Written, and not in force yet.
     staged: StdHashMap<u32, Installed>,
@@ -197,6 +201,7 @@ impl Maps {
             hash_key: HashKey([0; 2]),
             opener: Opener::default(),
             readers: Readers::new().map_err(MapsError::Readers)?,
+            keeper: Keeper::at(Path::new(keeper::SOCKET)),
             installed: StdHashMap::new(),
             staged: StdHashMap::new(),
             retired: Vec::new(),
@@ -268,6 +273,9 @@ impl Maps {
         ignore_absent(self.records.remove(&slot.index)).map_err(failed("forgetting a record"))?;
         if let Some(installed) = self.installed.remove(&slot.index) {
             self.opener.forget(slot.container);
+            if let Err(error) = self.keeper.release(slot.container) {
+                tracing::warn!(%error, "files of a container that is gone stay open");
+            }
             self.retire(installed)?;
             self.written.forget(slot.container)?;
         }

@@ -26,7 +26,7 @@ use crate::{
     heap, identify,
     loader::{self, Loaded},
     maps::Maps,
-    mounts, notify,
+    memory, mounts, notify,
     posture::{Change, Loss, Standing, Unfit, kernel, self_test},
     reason,
     registry::{self, Inbox},
@@ -184,6 +184,8 @@ impl KernelThread {
         let Loaded { mut maps, ring, counters, journal, names_kept } = self.load()?;
         let not_exempted = self.exempt_cgroup.iter().filter_map(|path| exempt(&mut maps, path));
         let mut losses: BTreeSet<_> = not_exempted.collect();
+        let spared = memory::spare_from_oom();
+        losses.extend(spared.err().map(|error| Loss::NotSpared { why: error.to_string() }));
         losses.extend((!names_kept).then_some(Loss::NamesNotKept));
         let self_test = self_test::prove(&mut maps)?;
         heap::trim();

@@ -19,12 +19,20 @@ const KILLS: u32 = 10;
 /// Longest pause before a kill, in milliseconds: start, takeover and an apply lie in it.
 const LONGEST_PAUSE: u64 = 1500;
 
+/// The agents of a guest: the keeper is the same program under another name.
+const AGENTS: &str = "agents() { for pid in $(pidof kadapter-agent); do \
+                      grep -q '^kadapter-keeper' /proc/$pid/cmdline || echo $pid; done | grep .; }";
+
 pub(crate) fn kill_agent(node: &Node) -> Result<()> {
     // Its self-test's child may end by itself between the look and the kill.
-    node.vm.sh(
-        "pidof kadapter-agent && while pids=$(pidof kadapter-agent); do kill -9 $pids || :; done",
-    )?;
+    let kill = "agents && while pids=$(agents); do kill -9 $pids || :; done";
+    node.vm.sh(&format!("{AGENTS}\n{kill}"))?;
     Ok(())
+}
+
+/// Has the descriptors closed that outlive the agent.
+pub(crate) fn kill_keeper(node: &Node) -> Result<()> {
+    node.vm.sh("kill -9 $(pidof kadapter-keeper)").map(drop)
 }
 
 fn start_agent(node: &Node) -> Result<()> {

@@ -96,7 +96,8 @@ fn is_removed(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(nix::libc::ENODEV)
 }
 
-fn unified_mount() -> Result<PathBuf, CgroupError> {
+/// Where the unified hierarchy is mounted.
+pub(crate) fn unified_mount() -> Result<PathBuf, CgroupError> {
     let path = Path::new("/proc/self/mountinfo");
     let text =
         fs::read(path).map_err(|source| CgroupError::Read { path: path.to_owned(), source })?;

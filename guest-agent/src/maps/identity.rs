@@ -29,6 +29,11 @@ use crate::{
 /// include/uapi/linux/magic.h
 const OVERLAYFS_SUPER_MAGIC: i64 = 0x794c_7630;
 
+/// File systems whose inodes keep their numbers, as `keeps_names` of the programs' `lib/identity.h` has
+/// them: tmpfs, ramfs, ext4, xfs, erofs, overlay. Elsewhere a token stands for an inode.
+const KEEP_NUMBERS: [i64; 6] =
+    [0x0102_1994, 0x8584_58f6, 0xef53, 0x5846_5342, 0xe0f5_e1e2, OVERLAYFS_SUPER_MAGIC];
+
 /// Places that one residue names.
 const MAX_PLACES: usize = 4;
 
@@ -70,8 +75,9 @@ pub(super) type Tag = u64;
 pub(super) struct Held {
     inode: Inode,
     tags: BTreeSet<Tag>,
-    #[expect(dead_code, reason = "it is only kept open")]
     file: Arc<OwnedFd>,
+    /// Whether it must outlive the agent, and does not yet.
+    mortal: bool,
 }
 
 /// What came of an attempt to let the kernel record a file.
@@ -97,7 +103,22 @@ impl Maps {
             residues.extend(self.record_all(next, plan, findings)?);
         }
         self.carry(next, plan)?;
+        if let Err(error) = self.keep(next) {
+            let why = format!("it is held as long as the agent lives: {error}");
+            let identities = findings.files.iter().flat_map(|found| &found.identities);
+            residues.extend(identities.flat_map(|identity| {
+                residues_for(plan, identity, ResidueReason::Unreadable, &why)
+            }));
+        }
         Ok(residues)
+    }
+
+    /// Has open what a token stands for, whatever becomes of the agent.
+    fn keep(&mut self, next: &mut Installed) -> io::Result<()> {
+        let mortal = next.held.iter().filter(|held| held.mortal).map(|held| &*held.file);
+        self.keeper.keep(next.slot.container, mortal)?;
+        next.held.iter_mut().for_each(|held| held.mortal = false);
+        Ok(())
     }
 
     fn record_all(
@@ -113,7 +134,8 @@ impl Maps {
             let recorded = self.record(next, &holding, found)?;
             if !matches!(recorded, Recorded::Not(_)) {
                 let (tags, file) = (self.tags(&holding, found), Arc::clone(&found.file));
-                next.held.push(Held { inode: found.inode, tags, file });
+                let mortal = !keeps_numbers(&file);
+                next.held.push(Held { inode: found.inode, tags, file, mortal });
             }
             if let Recorded::Partly(reason) | Recorded::Not(reason) = recorded {
                 residues.extend(found.identities.iter().flat_map(|identity| {
@@ -285,6 +307,10 @@ fn recorded(found: &Found, opened: io::Result<()>) -> Recorded {
         }
         _ => Recorded::All,
     }
+}
+
+fn keeps_numbers(file: &OwnedFd) -> bool {
+    fstatfs(file).is_ok_and(|fs| KEEP_NUMBERS.contains(&fs.f_type))
 }
 
 fn names_of(found: &Found) -> String {

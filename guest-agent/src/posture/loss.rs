@@ -18,6 +18,11 @@ pub enum Loss {
     /// Containers of an earlier agent that this one cannot follow; none: nobody knows how many.
     /// Lasts as long as the agent.
     ContainersLeft(Option<usize>),
+    /// The kernel may kill the agent when memory is short. Lasts as long as the agent.
+    NotSpared {
+        /// Why.
+        why: String,
+    },
     /// Some decisions go unreported. Ends after a while without.
     EventsLost,
     /// No decision is reported any more. Lasts as long as the agent.
@@ -47,6 +52,9 @@ impl Loss {
                      last rules or are denied, and get no new ones"
                 )
             }
+            Self::NotSpared { why } => {
+                format!("the kernel may kill the agent when memory is short: {why}")
+            }
             Self::EventsLost => "events were lost: the ring had no room for them".into(),
             Self::EventsUnread { why } => format!("the event ring cannot be read: {why}"),
         }
@@ -59,6 +67,7 @@ impl Loss {
                 "give --exempt-cgroup the path of a cgroup that exists below the root"
             }
             Self::ContainersLeft(_) => "end those containers, then restart the agent",
+            Self::NotSpared { .. } => "give the agent CAP_SYS_RESOURCE",
             Self::EventsLost => {
                 "see which container is denied so often, and give the guest more processors"
             }

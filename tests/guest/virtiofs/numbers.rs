@@ -11,7 +11,7 @@ use super::{drop_caches, on_host, run_web, start};
 use crate::{
     files::file_policy,
     steps::{allowed, becomes_allowed, becomes_denied, block_program, denied, sh},
-    takeover::{kill_agent, restart_agent},
+    takeover::{kill_agent, kill_keeper, restart_agent},
 };
 
 /// Files that are made until one has the number: ext4 gives the lowest that is free nearby.
@@ -41,10 +41,11 @@ fn a_file_that_gets_a_blocked_ones_number_is_not_blocked() -> Result<()> {
     let number = on_host(&node, "sync; stat -c %i opt/tool; rm opt/tool")?.trim().to_owned();
     drop_caches(&node)?;
 
-    // While the agent holds the inode its number is not free; whatever comes is innocent.
+    // While the agent or its keeper holds the inode its number is not free; whatever comes is innocent.
     let (innocent, _) = take_number(&node, &number)?;
     becomes_allowed(&web, &innocent)?;
     kill_agent(&node)?;
+    kill_keeper(&node)?;
     drop_caches(&node)?;
     on_host(&node, "rm opt/free-*")?;
     drop_caches(&node)?;

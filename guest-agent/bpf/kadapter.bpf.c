@@ -40,6 +40,7 @@
 #include "lib/applet.h"
 #include "lib/arguments.h"
 
+#include "hooks/attribute.bpf.c"
 #include "hooks/exec.bpf.c"
 #include "hooks/file.bpf.c"
 #include "hooks/inode.bpf.c"

@@ -71,7 +71,7 @@ pub const HOOKS: [&str; 24] = [
 ];
 
 /// Maps that are pinned; all of the object.
-const MAPS: [&str; 22] = [
+const MAPS: [&str; 23] = [
     "tasks",
     "slots",
     "sets",
@@ -92,6 +92,7 @@ const MAPS: [&str; 22] = [
     "cgroups",
     "settings",
     "counters",
+    "undecided",
     "events",
     "sightings",
 ];

@@ -18,6 +18,7 @@ mod readers;
 mod table;
 mod takeover;
 mod task;
+mod undecided;
 mod written;
 
 use std::{
@@ -46,6 +47,8 @@ use opener::Opener;
 use readers::Readers;
 use table::Table;
 pub use takeover::{Note, NoteTooLong};
+use undecided::Undecided;
+pub use undecided::{Cause, Denials};
 use written::Written;
 
 /// A registration in the kernel. Slots are used again; the container number is not.
@@ -67,7 +70,7 @@ pub enum Phase {
 }
 
 /// What the kernel lost or denied for want of a decision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelCounters {
     /// Events without room in the ring.
     pub events_dropped: u64,
@@ -75,6 +78,8 @@ pub struct KernelCounters {
     pub fail_closed: u64,
     /// Execs of tasks in no container.
     pub guard_denied: u64,
+    /// Of `fail_closed`, by container and cause.
+    pub undecided: Vec<Denials>,
 }
 
 /// Why a table could not be written or read.
@@ -142,6 +147,7 @@ pub struct Maps {
     records: HashMap<MapData, u32, abi::Record>,
     settings: Array<MapData, abi::Settings>,
     counters: PerCpuArray<MapData, u64>,
+    undecided: Undecided,
     rare: Rare,
     hash_key: HashKey,
     opener: Opener,
@@ -197,6 +203,7 @@ impl Maps {
             records: take(source, "records", HashMap::try_from)?,
             settings: take(source, "settings", Array::try_from)?,
             counters: take(source, "counters", PerCpuArray::try_from)?,
+            undecided: Undecided(take(source, "undecided", PerCpuArray::try_from)?),
             rare: Rare::at(pins),
             hash_key: HashKey([0; 2]),
             opener: Opener::default(),
@@ -271,6 +278,7 @@ impl Maps {
             ignore_absent(self.cgroups.remove(&cgroup)).map_err(failed("unbinding the cgroup"))?;
         }
         ignore_absent(self.records.remove(&slot.index)).map_err(failed("forgetting a record"))?;
+        self.undecided.set_aside(slot)?;
         if let Some(installed) = self.installed.remove(&slot.index) {
             self.opener.forget(slot.container);
             if let Err(error) = self.keeper.release(slot.container) {
@@ -297,6 +305,7 @@ impl Maps {
             events_dropped: sum(abi::EVENTS_DROPPED)?,
             fail_closed: sum(abi::FAIL_CLOSED_DENIALS)?,
             guard_denied: sum(abi::GUARD_DENIALS)?,
+            undecided: self.undecided.of(self.installed.values().map(|it| it.slot))?,
         })
     }
 

@@ -196,8 +196,8 @@ impl Guest for GuestService {
             posture: messages::posture(&posture).into(),
             reason: posture.reason(),
             features: features(),
-            targets: messages::targets(&view),
-            counters: Some(messages::counters(kernel, &view)),
+            targets: messages::targets(&view, &kernel),
+            counters: Some(messages::counters(&kernel, &view)),
             boot_id: boot_id().map_err(|error| Status::internal(error.to_string()))?,
         }))
     }

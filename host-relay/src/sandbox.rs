@@ -16,7 +16,7 @@ pub const AGENT_PORT: u32 = 1034;
 pub const MAX_TARGETS: usize = 1024;
 
 /// Bytes of a container's id: those of containerd and CRI-O have 64, an agent takes 128.
-const MAX_ID_BYTES: usize = 128;
+pub(crate) const MAX_ID_BYTES: usize = 128;
 
 /// Where the agent of a sandbox is reached; also the sandbox's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

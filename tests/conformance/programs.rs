@@ -104,7 +104,7 @@ fn option_facts(rules: &RuleSet, actor: Actor<'_>, event: &Event) -> Result<Vec<
             let (file, options) = (Some(file.clone()), rules.options);
             vec![Facts::Exec(Code { options, file, writable: false, modified: false })]
         }
-        Event::Map(map) => {
+        Event::Map(map) if !map.behind => {
             let mut file = map.file.clone();
             // lib/code.h: the layer behind a known overlay's file is known by it.
             if let Some(file) = file.as_mut().filter(|file| file.internal && !file.unlinked) {

@@ -30,6 +30,10 @@ pub(crate) fn actions(
     let file =
         if program.contains('/') { (*program).to_owned() } else { format!("{PATH}/{program}") };
     let mut actions = vec![(who, Action::Exec(at(&file)?))];
+    if let (DRIVER, ["change", kind, path]) = (&*file, arguments) {
+        actions.push((who, change(kind, path)?));
+        return Ok(actions);
+    }
     if file == DRIVER {
         let ["run", way] = arguments else { bail!("the driver is asked for one way") };
         let Some(found) = Way::find(way) else { bail!("the model has no way {way}") };
@@ -43,6 +47,16 @@ pub(crate) fn actions(
     let own = if is_known(applet) { applet_actions(applet, arguments, world)? } else { Vec::new() };
     actions.extend(own.into_iter().map(|action| (who, action)));
     Ok(actions)
+}
+
+/// Rules on files have one word for all of these.
+fn change(kind: &str, file: &str) -> Result<Action> {
+    Ok(match kind {
+        "times" | "set-attribute" | "remove-attribute" | "set-acl" => Action::Chmod(at(file)?),
+        "listen" | "wait" => Action::Obtain(path(file)?, Content::data(WRITTEN)),
+        "connect" | "send" => Action::Read(at(file)?),
+        _ => bail!("the driver makes no change `{kind}`"),
+    })
 }
 
 fn is_known(applet: &str) -> bool {

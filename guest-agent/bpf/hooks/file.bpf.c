@@ -107,10 +107,12 @@ static __noinline bool is_decided_by_writing(struct scope *s, struct file *file,
 		return true;
 	}
 	is_copy = label->copying && is_internal(file);
-	if (is_copy && end_copy(s, inode))
+	if (is_copy && end_copy(s, inode)) {
+		s->cause = ABI_CAUSE_COPY;
 		give_up(out);
-	else if (set->flags & ABI_SET_NO_POKE && is_memory(file))
+	} else if (set->flags & ABI_SET_NO_POKE && is_memory(file)) {
 		deny_by_option(out, ABI_POKE);
+	}
 	return is_copy || out->verdict == ABI_BLOCK;
 }
 
@@ -120,6 +122,7 @@ static __noinline int mark_written(struct scope *s, struct file *file)
 
 	if (!s->set || !inode)
 		return -1;
+	s->cause = ABI_CAUSE_MARK;
 	return s->set->flags & ABI_SET_TAINT ? taint(s, inode) : 0;
 }
 

@@ -9,7 +9,8 @@
 #define VM_SHARED 0x8ul
 
 /* A program that is blocked by its identity is not mapped either, nor one of a directory. */
-static __always_inline int map_program(struct scope *s, struct file *file, __u32 hook)
+static __always_inline int map_program(struct scope *s, struct file *file, struct file *shown,
+				       __u32 hook)
 {
 	struct outcome out = {};
 	struct inode *inode = file->f_inode;
@@ -29,7 +30,7 @@ static __always_inline int map_program(struct scope *s, struct file *file, __u32
 	if (out.verdict != ABI_BLOCK && s->set->flags & ABI_SET_HOLD &&
 	    judge_in_directory(s, file, &out))
 		return refuse(s, NULL, hook, ABI_PROCESS);
-	return out.verdict == ABI_BLOCK ? conclude(s, &out, file, hook, ABI_PROCESS) : 0;
+	return out.verdict == ABI_BLOCK ? conclude(s, &out, shown, hook, ABI_PROCESS) : 0;
 }
 
 static __noinline int map_executable(struct file *file, struct code *code, __u32 hook)
@@ -43,7 +44,7 @@ static __noinline int map_executable(struct file *file, struct code *code, __u32
 	if (scope == BROKEN_SCOPE)
 		return refuse(&s, NULL, hook, ABI_PROCESS);
 	if (file) {
-		denied = map_program(&s, file, hook);
+		denied = map_program(&s, file, file, hook);
 		if (denied)
 			return denied;
 	}
@@ -89,4 +90,27 @@ int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, u
 	code.writable = prot & PROT_WRITE && private;
 	code.modified = private && vma->anon_vma;
 	return map_executable(vma->vm_file, &code, ABI_FILE_MPROTECT);
+}
+
+/* The file behind that of an overlay, which may be one that the container has mounted itself. Kernels have
+ * this hook from some release of 6.12 on; without it such a map is judged by the file in front alone. */
+static __noinline int map_behind(struct file *backing, struct file *front)
+{
+	struct scope s;
+	int scope = enter(&s, own_label());
+
+	if (scope == OUT_OF_SCOPE)
+		return 0;
+	if (scope == BROKEN_SCOPE)
+		return refuse(&s, front, ABI_MMAP_BACKING_FILE, ABI_PROCESS);
+	return map_program(&s, backing, front, ABI_MMAP_BACKING_FILE);
+}
+
+SEC("lsm/mmap_backing_file")
+int BPF_PROG(mmap_backing_file, struct vm_area_struct *vma, struct file *backing,
+	     struct file *front, int ret)
+{
+	if (ret || is_unlabelled())
+		return ret;
+	return vma->vm_flags & VM_EXEC ? map_behind(backing, front) : 0;
 }

@@ -40,7 +40,7 @@ static __noinline int covers_rule(struct scope *s, struct dentry *point)
 
 static __always_inline int mount_at(const struct path *point, __u32 hook)
 {
-	struct change c = { .path = hook == ABI_SB_MOUNT ? point : NULL, .hook = hook };
+	struct change c = { .path = point, .hook = hook };
 	struct outcome out = {
 		.verdict = ABI_BLOCK,
 		.reason = ABI_HARDENING,
@@ -59,10 +59,10 @@ static __always_inline int mount_at(const struct path *point, __u32 hook)
 	covers = covers_rule(&s, point->dentry);
 	if (!covers)
 		return 0;
-	if (covers < 0)
+	if (covers < 0) {
+		s.cause = ABI_CAUSE_PLACE;
 		return refuse(&s, NULL, hook, ABI_PROCESS);
-	if (!c.path)
-		c.shown = point->dentry;
+	}
 	return report_change(&s, &out, &c, hook, ABI_PROCESS);
 }
 
@@ -126,7 +126,7 @@ int BPF_PROG(capable, const struct cred *cred, struct user_namespace *ns, int ca
 	if (scope == OUT_OF_SCOPE)
 		return 0;
 	if (scope == BROKEN_SCOPE)
-		return -EPERM;
+		return deny_undecided(&s, ABI_CAUSE_RULES, ABI_CAPABLE, EPERM);
 	if (!(s.set->flags & ABI_SET_NO_NEW_MOUNTS) || is_lent(cred))
 		return 0;
 	/* A question that the kernel asks itself, as it does at each fork: nobody tries anything. */
@@ -147,7 +147,7 @@ int BPF_PROG(userns_create, const struct cred *cred, int ret)
 	if (scope == OUT_OF_SCOPE)
 		return 0;
 	if (scope == BROKEN_SCOPE)
-		return -EPERM;
+		return deny_undecided(&s, ABI_CAUSE_RULES, ABI_USERNS_CREATE, EPERM);
 	if (!(s.set->flags & ABI_SET_NO_USER_NAMESPACES))
 		return 0;
 	return refuse_privilege(&s, ABI_USER_NAMESPACE, ABI_USERNS_CREATE);

@@ -7,6 +7,7 @@ int BPF_PROG(inode_link, struct dentry *old_dentry, struct inode *dir, struct de
 {
 	struct inode *inode;
 	struct abi_label *label;
+	struct scope s;
 
 	if (ret)
 		return ret;
@@ -15,8 +16,8 @@ int BPF_PROG(inode_link, struct dentry *old_dentry, struct inode *dir, struct de
 		return 0;
 	label = bpf_inode_storage_get(&labels, inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!label) {
-		count(ABI_FAIL_CLOSED_DENIALS);
-		return -ENOMEM;
+		enter(&s, is_unlabelled() ? NULL : any_label());
+		return deny_undecided(&s, ABI_CAUSE_MEMORY, ABI_INODE_LINK, ENOMEM);
 	}
 	/* In this order, see write_label. */
 	__sync_lock_test_and_set(&label->linked, 1);
@@ -55,6 +56,8 @@ int BPF_PROG(path_link, struct dentry *old_dentry, const struct path *new_dir,
 	     struct dentry *new_dentry, int ret)
 {
 	struct change from = {
+		.path = new_dir, /* the kernel makes no link from one mount to another */
+		.beside = 1,
 		.name = old_dentry,
 		.shown = old_dentry,
 		.hook = ABI_PATH_LINK,
@@ -104,6 +107,7 @@ int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned
 {
 	__u32 kind = mode & S_IFMT;
 	struct change c = {
+		.path = dir,
 		.name = dentry,
 		.shown = dentry,
 		.hook = ABI_PATH_MKNOD,
@@ -111,31 +115,6 @@ int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned
 	};
 
 	return ret ? ret : change(&c, NULL);
-}
-
-/* Whether a change of the file gives this name an inode of its own: an overlay of the host copies a
- * lower file of several names up under one of them, and this kernel sees a new file there. */
-static __always_inline bool splits(struct dentry *dentry)
-{
-	struct inode *inode = inode_of(dentry);
-
-	return inode && is_fuse(inode) && !has_one_name(inode);
-}
-
-/* Mode, owner, size, times. Opens for writing are file_open's. */
-SEC("lsm/inode_setattr")
-int BPF_PROG(inode_setattr, struct mnt_idmap *idmap, struct dentry *dentry, struct iattr *attr,
-	     int ret)
-{
-	struct change c = {
-		.name = dentry,
-		.shown = dentry,
-		.hook = ABI_INODE_SETATTR,
-		.guarded = 1,
-		.guards_only = 1,
-	};
-
-	return ret || is_unlabelled() || !splits(dentry) ? ret : change(&c, NULL);
 }
 
 SEC("lsm/path_truncate")

@@ -5,6 +5,7 @@ SEC("lsm/task_alloc")
 int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, int ret)
 {
 	struct abi_task *label, fresh;
+	struct scope s;
 
 	if (ret)
 		return ret;
@@ -18,8 +19,8 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	if (bpf_task_storage_get(&tasks, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE))
 		return 0;
 	/* A child without a label would be free of every rule. */
-	count(ABI_FAIL_CLOSED_DENIALS);
-	return -ENOMEM;
+	enter(&s, label);
+	return deny_undecided(&s, ABI_CAUSE_MEMORY, ABI_TASK_ALLOC, ENOMEM);
 }
 
 /* include/linux/ptrace.h: more than looking; a question that only decides how much is shown. */
@@ -33,7 +34,7 @@ static __always_inline int poke(struct abi_task *label, __u32 hook)
 	int scope = enter(&s, label);
 
 	if (scope != IN_SCOPE)
-		return -EPERM;
+		return deny_undecided(&s, ABI_CAUSE_RULES, hook, EPERM);
 	if (!(s.set->flags & ABI_SET_NO_POKE))
 		return 0;
 	return refuse_privilege(&s, ABI_POKE, hook);

@@ -110,6 +110,14 @@ enum abi_hook {
 	ABI_PATH_CHOWN = 25,
 	ABI_BPRM_COMMITTED_CREDS = 26,
 	ABI_INODE_SETATTR = 27,
+	ABI_INODE_LINK = 28,
+	ABI_MMAP_BACKING_FILE = 29,
+	ABI_INODE_SETXATTR = 30,
+	ABI_INODE_REMOVEXATTR = 31,
+	ABI_INODE_SET_ACL = 32,
+	ABI_INODE_REMOVE_ACL = 33,
+	ABI_UNIX_STREAM_CONNECT = 34,
+	ABI_UNIX_MAY_SEND = 35,
 };
 
 /* Flags of a set. */
@@ -339,6 +347,19 @@ struct abi_settings {
 	__u64 object; /* first bytes of the object's digest: which programs these maps belong to */
 	__u32 max_taints; /* entries that the tables have in this guest */
 	__u32 max_inodes;
+};
+
+/* Why something was denied without a decision. */
+enum abi_cause {
+	ABI_CAUSE_RULES = 0,	 /* no rule set was found for the task */
+	ABI_CAUSE_PLACE = 1,	 /* where the file lies */
+	ABI_CAUSE_SUBJECT = 2,	 /* which program acts */
+	ABI_CAUSE_MARK = 3,	 /* what is written could not be marked */
+	ABI_CAUSE_COPY = 4,	 /* a copy of an overlay's could not inherit */
+	ABI_CAUSE_ARGUMENTS = 5, /* too many programs or arguments of one exec */
+	ABI_CAUSE_MEMORY = 6,	 /* the kernel had no memory for a label */
+	ABI_CAUSE_SIGNAL = 7,	 /* a program that is denied could not be killed at once */
+	ABI_CAUSES = 8,
 };
 
 /* Index into `counters`. */

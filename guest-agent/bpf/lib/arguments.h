@@ -152,8 +152,10 @@ static __always_inline int put_off(struct scope *s, const struct classes *found,
 	struct abi_unjudged *file;
 	__u32 at = label->unjudged;
 
-	if (at >= ABI_MAX_UNJUDGED)
+	if (at >= ABI_MAX_UNJUDGED) {
+		s->cause = ABI_CAUSE_ARGUMENTS;
 		return -1;
+	}
 	file = &label->files[at];
 	file->set = s->set->id;
 	file->name_class = found->name;
@@ -210,20 +212,32 @@ static __noinline int report_late(struct scope *s, struct outcome *out, struct l
 	return 0;
 }
 
+/* Ends the task. If the kernel would not send the signal, the label is one of no registration from here
+ * on: whatever the task tries next is denied, by every hook and also for its children. */
+static __always_inline void kill_current(struct scope *s)
+{
+	if (!bpf_send_signal(SIGKILL) || !bpf_send_signal_thread(SIGKILL))
+		return;
+	count_undecided(s, ABI_CAUSE_SIGNAL);
+	if (s->label)
+		*(volatile __u32 *)&s->label->container = 0;
+}
+
 /* The program was put in place already: it is killed before its first instruction. */
 static __always_inline bool decide_late(struct scope *s, const struct abi_unjudged *file,
 					struct linux_binprm *bprm)
 {
 	struct outcome out = {};
 
+	if (s->set)
+		s->cause = ABI_CAUSE_ARGUMENTS;
 	if (judge_arguments(s->set, file, bprm, &out))
 		give_up(&out);
 	if (out.verdict >= ABI_AUDIT)
 		report_late(s, &out, bprm, bprm->argc != file->argc);
 	if (out.verdict != ABI_BLOCK)
 		return false;
-	if (bpf_send_signal(SIGKILL))
-		count(ABI_FAIL_CLOSED_DENIALS);
+	kill_current(s);
 	return true;
 }
 

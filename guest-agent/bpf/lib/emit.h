@@ -11,6 +11,7 @@ struct report {
 	struct file *file; /* the object; NULL if there is none */
 	const struct path *dir; /* else: the directory of `name`, or the object if there is no name */
 	struct dentry *name;
+	bool beside;	   /* of `dir` only the mount is the name's */
 	bool paths;	   /* bpf_d_path may be called in this hook (kernel: sleepable_lsm_hooks) */
 	/* Of an exec whose program is in place: its name if that is not the file's, and its arguments. */
 	__u64 called;
@@ -36,16 +37,34 @@ static __always_inline void emit_rules(struct abi_event *e, const struct abi_dec
 	e->total_rules += decision->total_rules;
 }
 
+/* A name to come has no inode: it is known by its hash, which the kernel makes of the directory's
+ * address and the text. */
+static __always_inline void object_of(const struct report *r, struct abi_sighting *key)
+{
+	/* BPF_CORE_READ would look for a `struct report` in the kernel. */
+	struct file *file = r->file;
+	const struct path *dir = r->dir;
+	struct dentry *name = r->name;
+	struct inode *inode;
+
+	if (file) {
+		inode = BPF_CORE_READ(file, f_inode);
+	} else {
+		if (!name && dir)
+			name = BPF_CORE_READ(dir, dentry);
+		inode = BPF_CORE_READ(name, d_inode);
+	}
+	key->ino = inode ? BPF_CORE_READ(inode, i_ino) : BPF_CORE_READ(name, d_name.hash_len);
+	key->dev = inode ? BPF_CORE_READ(inode, i_sb, s_dev) : BPF_CORE_READ(name, d_sb, s_dev);
+	key->generation = inode ? BPF_CORE_READ(inode, i_generation) : 0;
+}
+
 static __always_inline void sighting_of(const struct report *r, struct abi_sighting *key)
 {
 	const struct abi_decision *decision = r->outcome->first;
-	struct file *file = r->file;
-	struct inode *inode = file ? BPF_CORE_READ(file, f_inode) : NULL;
 
 	key->rule = decision && decision->rules_len ? decision->rules[0] : r->outcome->primitive;
-	key->ino = inode ? BPF_CORE_READ(inode, i_ino) : 0;
-	key->dev = inode ? BPF_CORE_READ(inode, i_sb, s_dev) : 0;
-	key->generation = inode ? BPF_CORE_READ(inode, i_generation) : 0;
+	object_of(r, key);
 	key->container = r->scope->container;
 	key->hook = r->hook;
 	key->verdict = r->outcome->verdict;
@@ -104,6 +123,8 @@ static __always_inline void emit_event(const struct report *r)
 	struct abi_event *e = NULL;
 	int novelty;
 
+	if (r->outcome->reason == ABI_FAIL_CLOSED)
+		count_undecided(r->scope, r->scope->cause);
 	sighting_of(r, &seen);
 	novelty = novelty_of(&seen);
 	if (has_room(novelty))
@@ -142,13 +163,13 @@ static __always_inline void emit_event(const struct report *r)
 	if (r->paths)
 		emit_paths(e, r->file);
 	else
-		show_program(e);
+		show_paths(e, r->file);
 	if (is_of_runtime(r))
 		e->exe[0] = 0;
-	if (r->dir)
+	if (r->dir && r->paths && !r->beside)
 		e->truncated |= emit_name(e, r->dir, r->name) != 0;
-	else if (r->name)
-		e->truncated |= !show_path(e->path, r->name, false);
+	else if (r->dir || r->name)
+		e->truncated |= show_name(e, r->dir, r->name);
 	else if (r->called)
 		bpf_probe_read_kernel_str(e->path, sizeof(e->path), (void *)r->called);
 	bpf_ringbuf_submit(e, 0);
@@ -165,6 +186,13 @@ static __always_inline bool has_paths(__u32 hook)
 	case ABI_MOVE_MOUNT:
 	case ABI_CAPABLE:
 	case ABI_INODE_COPY_UP:
+	case ABI_INODE_LINK:
+	case ABI_MMAP_BACKING_FILE:
+	case ABI_INODE_REMOVEXATTR:
+	case ABI_INODE_SET_ACL:
+	case ABI_INODE_REMOVE_ACL:
+	case ABI_UNIX_STREAM_CONNECT:
+	case ABI_UNIX_MAY_SEND:
 		return false;
 	default:
 		return true;
@@ -213,6 +241,24 @@ static __noinline int deny_privilege(struct scope *s, __u32 reason, __u32 primit
 	return -EPERM;
 }
 
+/* What has no file could not be decided. The caller sees what the kernel gives for it. */
+static __noinline int deny_undecided(struct scope *s, __u32 cause, __u32 hook, __u32 errno_value)
+{
+	struct outcome out = { .verdict = ABI_BLOCK, .reason = ABI_FAIL_CLOSED };
+	struct report r = {
+		.scope = s,
+		.outcome = &out,
+		.paths = has_paths(hook),
+		.hook = hook,
+		.category = ABI_PROCESS,
+		.errno_value = errno_value,
+	};
+
+	s->cause = cause;
+	emit_event(&r);
+	return errno_value == ENOMEM ? -ENOMEM : -EPERM;
+}
+
 /* An option refuses a privilege. */
 static __always_inline int refuse_privilege(struct scope *s, __u32 primitive, __u32 hook)
 {
@@ -226,7 +272,6 @@ static __always_inline void give_up(struct outcome *out)
 	out->verdict = ABI_BLOCK;
 	out->reason = ABI_FAIL_CLOSED;
 	out->primitive = 0;
-	count(ABI_FAIL_CLOSED_DENIALS);
 }
 
 /* An option refuses this file. */
@@ -255,7 +300,6 @@ static __noinline int refuse(struct scope *s, struct file *file, __u32 hook, __u
 {
 	struct outcome out = { .verdict = ABI_BLOCK, .reason = ABI_FAIL_CLOSED };
 
-	count(ABI_FAIL_CLOSED_DENIALS);
 	return conclude(s, &out, file, hook, category);
 }
 

@@ -161,6 +161,7 @@ static __noinline int find_classes(struct scope *s, struct file *file, struct cl
 	struct inode *inode = file->f_inode;
 	struct attempt a = {};
 
+	s->cause = ABI_CAUSE_PLACE;
 	if (!s->set || !inode)
 		return -1;
 	a.dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);

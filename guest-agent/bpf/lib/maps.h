@@ -195,6 +195,15 @@ struct {
 	__type(value, __u64);
 } counters SEC(".maps");
 
+/* slot * ABI_CAUSES + abi_cause -> denials for want of a decision; behind the last slot those of no
+ * container. Written by programs, read by the agent, which clears a slot when it gives it away. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, (ABI_MAX_SLOTS + 1) * ABI_CAUSES);
+	__type(key, __u32);
+	__type(value, __u64);
+} undecided SEC(".maps");
+
 /* Denials and audits. Written by emit.h, drained by the agent. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -17,6 +17,8 @@ struct change {
 	__u64 hook; /* a whole word: the verifier knows the value of no part of one */
 	__u8 guarded;	 /* the change takes the name away, or gives the file another one */
 	__u8 written;	 /* it gives the name another content, or the file a name to write it by */
+	__u8 beside; /* `path` is neither, but has the same mount */
+	__u8 behind; /* made by an overlay in its layers: no posture, for rules name the file in front */
 	__u8 guards_only; /* file rules are asked by another hook of the same call */
 };
 
@@ -28,6 +30,7 @@ static __noinline int report_change(struct scope *s, struct outcome *out, const 
 		.outcome = out,
 		.dir = c->path,
 		.name = c->shown,
+		.beside = c->beside,
 		.paths = has_paths(hook),
 		.hook = hook,
 		.category = category,
@@ -46,8 +49,10 @@ static __noinline int find_name(struct scope *s, struct dentry *name, struct cla
 	struct inode *inode;
 
 	a.set = s->set;
-	if (!a.set || walk_steadily(&a))
+	if (!a.set || walk_steadily(&a)) {
+		s->cause = a.set ? ABI_CAUSE_PLACE : ABI_CAUSE_RULES;
 		return -1;
+	}
 	found->name = a.place;
 	*flags = node_flags(a.place);
 	inode = inode_of(name);
@@ -109,6 +114,8 @@ static __always_inline __u32 judge_change(struct scope *s, const struct change *
 	}
 	if (s->set->flags & ABI_SET_FILE && !c->guards_only)
 		decide_open(s->set, &found, subject, true, out);
+	if (c->behind && out->reason == ABI_POSTURE)
+		out->verdict = ABI_ALLOW;
 	if (c->written && s->set->flags & ABI_SET_ALLOW_GUARD)
 		keep_place(s->set, &found, flags, out);
 	return ABI_FILE;
@@ -119,9 +126,11 @@ static __noinline int change_name(struct scope *s, const struct change *c)
 	struct outcome out = {};
 	__u32 hook = c->hook, category;
 
-	if (!c->name)
-		return -EACCES;
-	category = judge_change(s, c, &out);
+	category = ABI_FILE;
+	if (c->name)
+		category = judge_change(s, c, &out);
+	else
+		give_up(&out);
 	return out.verdict < ABI_AUDIT ? 0 : report_change(s, &out, c, hook, category);
 }
 

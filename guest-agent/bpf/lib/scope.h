@@ -13,6 +13,7 @@ struct scope {
 	struct abi_set *set;
 	__u32 slot;
 	__u32 container;
+	__u32 cause; /* abi_cause, if nothing can be decided */
 };
 
 static __always_inline int find_set(struct scope *s)
@@ -28,6 +29,23 @@ static __always_inline int find_set(struct scope *s)
 	if (!s->set || !id || s->set->id != id)
 		return BROKEN_SCOPE;
 	return IN_SCOPE;
+}
+
+/* Counts a denial without a decision: for the container, if the label is of one that is there. */
+static __noinline int count_undecided(const struct scope *s, __u32 cause)
+{
+	__u32 slot = s->slot, index;
+	struct abi_slot *known = bpf_map_lookup_elem(&slots, &slot);
+	__u64 *value;
+
+	if (!known || !s->container || known->container != s->container)
+		slot = ABI_MAX_SLOTS;
+	index = slot * ABI_CAUSES + (cause & (ABI_CAUSES - 1));
+	value = bpf_map_lookup_elem(&undecided, &index);
+	if (value)
+		__sync_fetch_and_add(value, 1);
+	count(ABI_FAIL_CLOSED_DENIALS);
+	return 0;
 }
 
 static __always_inline int enter_with(struct scope *s, struct abi_task *label)
@@ -93,6 +111,7 @@ static __always_inline int enter(struct scope *s, struct abi_task *label)
 	s->set = NULL;
 	s->slot = 0;
 	s->container = 0;
+	s->cause = ABI_CAUSE_RULES;
 	return label ? enter_with(s, label) : OUT_OF_SCOPE;
 }
 

@@ -104,46 +104,79 @@ static __always_inline void emit_cgroup(struct abi_event *e)
 		e->cgroup[0] = 0;
 }
 
-static __always_inline void emit_path(char *text, __u32 size, struct path *path, __u8 *truncated)
-{
-	long len = bpf_d_path(path, text, size);
-
-	if (len < 0) {
-		text[0] = 0;
-		*truncated |= len == -36 /* ENAMETOOLONG */;
-	}
-}
+/* Components of a path that are shown where the kernel renders none, of the last ones. */
+#define MAX_SHOWN 10
+/* Mounts one on the other that are left at once, and the root of the task below them. */
+#define MAX_STACKED 3
 
 /* Bytes of a directory that a name still fits behind. */
 #define MAX_DIRECTORY (ABI_PATH_BYTES - ABI_MAX_NAME - 2)
-
-/* Components that are shown where the kernel renders no path. */
-#define MAX_SHOWN 16
 
 /* Bytes of a component of a program's path, with a NUL: where it is long it is cut. */
 #define BRIEF_NAME 64
 /* Bytes of a program's path that a component still fits behind. */
 #define MAX_BRIEF (ABI_EXE_BYTES - BRIEF_NAME - 1)
 
-/* A path from the task's root, for hooks that may not call bpf_d_path; from the super block's, if the
- * task's root lies on another one, as for volumes. */
+/* What stands before the last components of a path that is not shown whole. */
+#define DOTS 3
+
+/* A path from the task's root, over the mounts between, where bpf_d_path may not be called or finds no
+ * room. Of a long one the end is shown: the name, and as many of the directories above as fit. */
 struct shown {
 	char *text;
 	__u64 at; /* address of a dentry */
+	__u64 mount; /* address of the mount that it is seen through; 0 = not known */
 	__u64 root;
+	__u64 root_mount;
 	__u32 count;
 	__u32 len; /* of the text */
+	__u32 room; /* bytes for components */
 	__u32 brief; /* of a program, hence in a smaller field */
-	__u32 cut;
+	__u32 cut; /* a component was */
+	__u32 whole;
 	__u64 chain[MAX_SHOWN];
 };
+
+static __always_inline __u64 mount_of(__u64 vfsmount)
+{
+	return vfsmount ? vfsmount - bpf_core_field_offset(struct mount, mnt) : 0;
+}
+
+/* From the root of a mount to where it is mounted. Returns whether the path ends there: at the task's
+ * root, or at that of a tree which is attached nowhere. */
+static __always_inline bool leave_mounts(struct shown *w)
+{
+	struct mount *mount;
+
+	for (int left = 0; left < MAX_STACKED; left++) {
+		if (w->at == w->root && w->mount == w->root_mount)
+			return true;
+		mount = kernel_memory(struct mount, w->mount);
+		if (!w->mount || w->at != (__u64)mount->mnt.mnt_root)
+			return false;
+		if (w->mount == (__u64)mount->mnt_parent)
+			return true;
+		w->at = (__u64)mount->mnt_mountpoint;
+		w->mount = (__u64)mount->mnt_parent;
+	}
+	return false;
+}
 
 static long climb_shown(__u32 i, void *context)
 {
 	struct shown *w = context;
+	__u32 len;
 
-	if (w->at == w->root || i >= MAX_SHOWN)
+	if (leave_mounts(w)) {
+		w->whole = 1;
 		return 1;
+	}
+	len = kernel_memory(struct dentry, w->at)->d_name.len;
+	if (w->brief && len >= BRIEF_NAME)
+		len = BRIEF_NAME - 1;
+	if (i >= MAX_SHOWN || len >= w->room || w->at == parent_of(w->at))
+		return 1;
+	w->room -= len + 1;
 	w->chain[i] = w->at;
 	w->count = i + 1;
 	w->at = parent_of(w->at);
@@ -174,29 +207,99 @@ static long show_component(__u32 i, void *context)
 	return 0;
 }
 
-/* Returns whether the path is whole. */
-static __noinline bool show_path(char *text, struct dentry *dentry, bool brief)
+/* The mount that a name is probably seen through, if the hook knows none: of its file system there is
+ * mostly one. */
+static __always_inline __u64 likely_mount(struct fs_struct *fs, __u64 dentry)
 {
-	struct shown w = { .text = text, .brief = brief };
+	__u64 sb = (__u64)kernel_memory(struct dentry, dentry)->d_sb;
 
-	w.at = address_of(dentry);
-	w.root = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), fs, root.dentry);
-	if (kernel_memory(struct dentry, w.root)->d_sb !=
-	    kernel_memory(struct dentry, w.at)->d_sb)
-		w.root = (__u64)kernel_memory(struct dentry, w.at)->d_sb->s_root;
-	bpf_loop(MAX_SHOWN, climb_shown, &w, 0);
-	if (w.count)
-		bpf_loop(w.count, show_component, &w, 0);
-	return w.at == w.root && !w.cut;
+	if ((__u64)BPF_CORE_READ(fs, root.mnt, mnt_sb) == sb)
+		return (__u64)BPF_CORE_READ(fs, root.mnt);
+	if ((__u64)BPF_CORE_READ(fs, pwd.mnt, mnt_sb) == sb)
+		return (__u64)BPF_CORE_READ(fs, pwd.mnt);
+	return 0;
 }
 
-/* The program that acts, where the kernel renders no path. */
-static __always_inline void show_program(struct abi_event *e)
+/* Writes a path into a field of an event that is so far from its begin. Returns whether it is whole.
+ * Global, as find_place: verified once, and not for each text of each hook. */
+__noinline int show_path(struct abi_event *e, __u32 field, __u64 dentry, __u64 vfsmount)
 {
-	struct dentry *exe = BPF_CORE_READ(bpf_get_current_task_btf(), mm, exe_file, f_path.dentry);
+	struct fs_struct *fs = BPF_CORE_READ(bpf_get_current_task_btf(), fs);
+	struct shown w = {};
 
-	if (exe && !show_path(e->exe, exe, true))
-		e->truncated = 1;
+	if (!e || field > offsetof(struct abi_event, path) || !dentry)
+		return 1;
+	w.text = (char *)e + field;
+	w.at = dentry;
+	w.brief = field != offsetof(struct abi_event, path);
+	w.room = (w.brief ? MAX_BRIEF : MAX_DIRECTORY) - DOTS;
+	w.mount = mount_of(vfsmount ? vfsmount : likely_mount(fs, dentry));
+	w.root = (__u64)BPF_CORE_READ(fs, root.dentry);
+	w.root_mount = mount_of((__u64)BPF_CORE_READ(fs, root.mnt));
+	bpf_loop(MAX_SHOWN + 1, climb_shown, &w, 0);
+	if (!w.whole) {
+		__builtin_memset(w.text, '.', DOTS);
+		w.len = DOTS;
+	} else if (!w.count) {
+		w.text[0] = '/';
+		w.text[1] = 0;
+	}
+	if (w.count)
+		bpf_loop(w.count, show_component, &w, 0);
+	return w.whole && !w.cut;
+}
+
+/* A field of an event, for show_path. */
+#define FIELD(name) offsetof(struct abi_event, name)
+
+static __always_inline void emit_path(struct abi_event *e, __u32 field, __u32 size,
+				      struct path *path)
+{
+	char *text = (char *)e + field;
+	long len = bpf_d_path(path, text, size);
+
+	if (len >= 0)
+		return;
+	text[0] = 0;
+	if (len != -36 /* ENAMETOOLONG */)
+		return;
+	e->truncated = 1;
+	show_path(e, field, (__u64)BPF_CORE_READ(path, dentry), (__u64)BPF_CORE_READ(path, mnt));
+}
+
+static __always_inline int show_file(struct abi_event *e, __u32 field, struct file *file)
+{
+	return show_path(e, field, (__u64)BPF_CORE_READ(file, f_path.dentry),
+			 (__u64)BPF_CORE_READ(file, f_path.mnt));
+}
+
+/* As emit_paths, where the kernel renders none. */
+static __noinline int show_paths(struct abi_event *e, struct file *file)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct fs_struct *fs = BPF_CORE_READ(task, fs);
+	int whole;
+
+	whole = show_file(e, FIELD(exe), BPF_CORE_READ(task, mm, exe_file));
+	whole &= show_file(e, FIELD(parent_exe), BPF_CORE_READ(task, real_parent, mm, exe_file));
+	whole &= show_path(e, FIELD(cwd), (__u64)BPF_CORE_READ(fs, pwd.dentry),
+			   (__u64)BPF_CORE_READ(fs, pwd.mnt));
+	whole &= show_file(e, FIELD(path), file);
+	e->truncated |= !whole;
+	return 0;
+}
+
+/* A name seen through the mount of a path, or what that leads to, where the kernel renders none. Returns whether it is
+ * cut. */
+static __noinline int show_name(struct abi_event *e, const struct path *dir, struct dentry *name)
+{
+	__u64 vfsmount = 0, dentry = address_of(name);
+
+	if (dir)
+		vfsmount = (__u64)BPF_CORE_READ(dir, mnt);
+	if (!dentry && dir)
+		dentry = (__u64)BPF_CORE_READ(dir, dentry);
+	return !show_path(e, FIELD(path), dentry, vfsmount);
 }
 
 /* The directory as the container names it, then the name. */
@@ -208,6 +311,7 @@ static __noinline int emit_name(struct abi_event *e, const struct path *dir, str
 	asm volatile("" : "+r"(at));
 	if (at >= MAX_DIRECTORY) {
 		e->path[0] = 0;
+		show_name(e, dir, name);
 		return -1;
 	}
 	if (!name)
@@ -227,14 +331,14 @@ static __always_inline void emit_paths(struct abi_event *e, struct file *file)
 	struct mm_struct *parent_mm = parent->mm;
 
 	if (mm && mm->exe_file)
-		emit_path(e->exe, sizeof(e->exe), &mm->exe_file->f_path, &e->truncated);
+		emit_path(e, FIELD(exe), sizeof(e->exe), &mm->exe_file->f_path);
 	if (parent_mm && parent_mm->exe_file)
-		emit_path(e->parent_exe, sizeof(e->parent_exe), &parent_mm->exe_file->f_path,
-			  &e->truncated);
+		emit_path(e, FIELD(parent_exe), sizeof(e->parent_exe),
+			  &parent_mm->exe_file->f_path);
 	if (task->fs)
-		emit_path(e->cwd, sizeof(e->cwd), &task->fs->pwd, &e->truncated);
+		emit_path(e, FIELD(cwd), sizeof(e->cwd), &task->fs->pwd);
 	if (file)
-		emit_path(e->path, sizeof(e->path), &file->f_path, &e->truncated);
+		emit_path(e, FIELD(path), sizeof(e->path), &file->f_path);
 }
 
 #endif

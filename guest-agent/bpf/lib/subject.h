@@ -79,8 +79,10 @@ static __always_inline int current_subject(struct scope *s, __u64 *subject)
 	*subject = 0;
 	if (!(s->set->flags & ABI_SET_SUBJECTS))
 		return 0;
-	if (s->label->subject_set != s->set->id && renew_subject(s))
+	if (s->label->subject_set != s->set->id && renew_subject(s)) {
+		s->cause = ABI_CAUSE_SUBJECT;
 		return -1;
+	}
 	*subject = both_subjects(s->label->subject, s->label->held);
 	return 0;
 }

@@ -97,9 +97,12 @@ struct dentry {
 
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
 };
 
 struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	struct mnt_namespace *mnt_ns;
 };
@@ -196,6 +199,7 @@ struct bpf_local_storage {
 struct task_struct {
 	struct bpf_local_storage *bpf_storage;
 	const struct cred *real_cred;
+	const struct cred *cred;
 	struct mm_struct *mm;
 	int tgid;
 	struct task_struct *real_parent;
@@ -212,7 +216,21 @@ union bpf_attr;
 struct cred;
 struct user_namespace;
 struct mnt_idmap;
-struct iattr;
+
+struct iattr {
+	unsigned int ia_valid;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct unix_sock {
+	struct path path;
+};
+
+struct sock;
+struct posix_acl;
 
 #pragma clang attribute pop
 

@@ -40,7 +40,7 @@ pub const REASON_SELF_PROTECTION: u8 = 5;
 pub const REASON_HARDENING: u8 = 6;
 
 /// Kernel names of the hooks, at their `enum abi_hook` number.
-pub const HOOKS: [&str; 28] = [
+pub const HOOKS: [&str; 36] = [
     "",
     "bprm_check_security",
     "file_open",
@@ -69,6 +69,14 @@ pub const HOOKS: [&str; 28] = [
     "path_chown",
     "bprm_committed_creds",
     "inode_setattr",
+    "inode_link",
+    "mmap_backing_file",
+    "inode_setxattr",
+    "inode_removexattr",
+    "inode_set_acl",
+    "inode_remove_acl",
+    "unix_stream_connect",
+    "unix_may_send",
 ];
 
 pub const SET_PROCESS: u32 = 1 << 0;
@@ -116,6 +124,9 @@ pub const MAX_UNJUDGED: usize = 2;
 pub const SUBJECT_HELD: u32 = 1 << 31;
 
 pub const SLOT_EXEMPT: u32 = u32::MAX;
+
+/// Number of `enum abi_cause`, which begins at 0.
+pub const CAUSES: u32 = 8;
 
 pub const EVENTS_DROPPED: u32 = 0;
 pub const FAIL_CLOSED_DENIALS: u32 = 1;

@@ -117,6 +117,7 @@ fn bounds_and_numbers_are_those_of_the_header() {
     for (name, value) in bounds {
         assert!(header.contains(&format!("#define {name} {value}\n")), "{name} {value}");
     }
+    assert!(header.contains(&format!("ABI_CAUSES = {},", abi::CAUSES)));
     for (number, hook) in (1..).zip(&abi::HOOKS[1..]) {
         let line = format!("ABI_{} = {number},", hook.to_uppercase());
         assert!(header.contains(&line), "{line}");

@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, fs, io, path::Path};
 const NULLABLE: [(&str, &str, &str); 1] = [("mmap_file", "file", "anonymous memory")];
 
 /// Arguments that never are: who calls the hook has followed them before.
-const SOUND: [(&str, &str); 30] = [
+const SOUND: [(&str, &str); 31] = [
     ("bprm_check_security", "bprm"),
     ("bprm_committed_creds", "bprm"),
     ("exec_arguments", "bprm"),
@@ -40,17 +40,28 @@ const SOUND: [(&str, &str); 30] = [
     ("path_mkdir", "dentry"),
     ("path_symlink", "dir"),
     ("path_symlink", "dentry"),
+    ("path_mknod", "dir"),
     ("path_mknod", "dentry"),
     ("inode_setattr", "dentry"),
     ("task_alloc", "task"),
 ];
 
 /// More of them: files by their paths, and processes.
-const SOUND_TOO: [(&str, &str); 4] = [
+const SOUND_TOO: [(&str, &str); 14] = [
     ("path_truncate", "path"),
     ("path_chmod", "path"),
     ("path_chown", "path"),
     ("ptrace_access_check", "child"),
+    ("inode_setattr", "attr"),
+    ("inode_setxattr", "dentry"),
+    ("inode_removexattr", "dentry"),
+    ("inode_set_acl", "dentry"),
+    ("inode_remove_acl", "dentry"),
+    ("unix_stream_connect", "other"),
+    ("unix_may_send", "other"),
+    ("mmap_backing_file", "vma"),
+    ("mmap_backing_file", "backing"),
+    ("mmap_backing_file", "front"),
 ];
 
 /// A program, its pointers and its body.

@@ -7,7 +7,7 @@
 
 use guest_bpf::prototype::{Argument, Prototype};
 
-use super::types::Types;
+use super::{rare::OPTIONAL, types::Types};
 
 /// Why a program must not be attached to its hook.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,9 @@ pub(super) fn compare(types: &[u8], programs: &[Prototype]) -> Result<(), HookEr
     let types = Types::read(types, &hooks).ok_or(HookError::Types)?;
     programs.iter().try_for_each(|program| {
         let hook = program.hook;
-        let function = types.hook(hook).ok_or(HookError::Missing(hook))?;
+        let Some(function) = types.hook(hook) else {
+            return if hook == OPTIONAL { Ok(()) } else { Err(HookError::Missing(hook)) };
+        };
         let found = types.arguments(function).ok_or(HookError::Types)?;
         if fits(&found, program) {
             return Ok(());
@@ -101,6 +103,7 @@ mod tests {
         }
         let missing = compare(&kernel().bytes(), &program("path_unlink"));
         assert_eq!(missing, Err(HookError::Missing("path_unlink")));
+        assert_eq!(compare(&kernel().bytes(), &program(OPTIONAL)), Ok(()));
     }
 
     /// Linux 6.12 and 6.15.

@@ -6,8 +6,12 @@
 //! it is meant; a guest without such sets does not pay for them at each use of a privilege. Nothing
 //! is kept here but what is pinned, so that an agent which took over loads them too.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
+use aya_obj::btf::BtfKind;
 use guest_bpf::abi;
 
 use super::{
@@ -18,14 +22,28 @@ use super::{
 use crate::heap;
 
 /// Programs, each with what a set has that needs it.
-const RARE: [(Program, u32); 6] = [
-    (Program::of_hook("inode_setattr"), abi::SET_GUARD_OBJECTS),
+const RARE: [(Program, u32); 13] = [
+    (Program::of_hook("inode_setattr"), abi::SET_GUARD_OBJECTS | abi::SET_FILE),
+    (Program::of_hook("inode_setxattr"), abi::SET_FILE),
+    (Program::of_hook("inode_removexattr"), abi::SET_FILE),
+    (Program::of_hook("inode_set_acl"), abi::SET_FILE),
+    (Program::of_hook("inode_remove_acl"), abi::SET_FILE),
+    (Program::of_hook("unix_stream_connect"), abi::SET_FILE),
+    (Program::of_hook("unix_may_send"), abi::SET_FILE),
+    (Program::of_hook(OPTIONAL), abi::SET_IDENTITY),
     (Program::of_hook("capable"), abi::SET_NO_NEW_MOUNTS),
     (Program::of_hook("userns_create"), abi::SET_NO_USER_NAMESPACES),
     (Program::of_hook("ptrace_traceme"), abi::SET_NO_POKE),
     (Program::of_hook("inode_free_security"), abi::SET_TAINT),
     (Program { name: "exec_arguments", hook: "bprm_committed_creds" }, abi::SET_ARGUMENTS),
 ];
+
+/// A hook that came into being in a minor release: a kernel without it has its programs do without. The
+/// README says what of.
+pub(super) const OPTIONAL: &str = "mmap_backing_file";
+
+/// Whether this kernel was seen to lack it.
+static LACKS_OPTIONAL: AtomicBool = AtomicBool::new(false);
 
 /// The programs, wherever they are pinned.
 #[derive(Clone, Debug)]
@@ -50,7 +68,9 @@ impl Rare {
         let missing: Vec<_> = RARE
             .iter()
             .filter(|(program, need)| {
-                flags & need != 0 && !link_of(&self.pins, program.name).exists()
+                flags & need != 0
+                    && !is_lacking(program)
+                    && !link_of(&self.pins, program.name).exists()
             })
             .map(|(program, _)| *program)
             .collect();
@@ -65,11 +85,23 @@ impl Rare {
 
     fn load(&self, programs: &[Program]) -> Result<(), LoadError> {
         let btf = kernel_types()?;
+        let function = format!("bpf_lsm_{OPTIONAL}");
+        if btf.id_by_type_name_kind(&function, BtfKind::Func).is_err() {
+            LACKS_OPTIONAL.store(true, Ordering::Relaxed);
+        }
+        let programs: Vec<_> = programs.iter().filter(|it| !is_lacking(it)).copied().collect();
+        if programs.is_empty() {
+            return Ok(());
+        }
         let mut ebpf = open_object(&self.pins, &btf)?;
-        parallel::load(&mut ebpf, programs, &btf)?;
+        parallel::load(&mut ebpf, &programs, &btf)?;
         for Program { name, hook } in programs {
             attach(program(&mut ebpf, name)?, hook, &link_of(&self.pins, name))?;
         }
         Ok(())
     }
+}
+
+fn is_lacking(program: &Program) -> bool {
+    program.hook == OPTIONAL && LACKS_OPTIONAL.load(Ordering::Relaxed)
 }

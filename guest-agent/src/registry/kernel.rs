@@ -244,7 +244,7 @@ pub mod double {
         }
 
         fn counters(&self) -> Result<KernelCounters, MapsError> {
-            Ok(self.with(|state| state.counters))
+            Ok(self.with(|state| state.counters.clone()))
         }
     }
 }

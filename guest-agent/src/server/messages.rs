@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use crate::{
     apply::Applied,
-    maps::{KernelCounters, Residue, ResidueReason},
+    maps::{Cause, KernelCounters, Residue, ResidueReason},
     posture::Posture,
     registry::{ContainerView, State, View},
 };
@@ -36,7 +36,7 @@ pub(super) fn posture(posture: &Posture) -> pb::PostureState {
 }
 
 /// What is in force by container, then what is held for none.
-pub(super) fn targets(view: &View) -> Vec<pb::TargetStatus> {
+pub(super) fn targets(view: &View, kernel: &KernelCounters) -> Vec<pb::TargetStatus> {
     let ruled = view.containers.iter().filter(|it| it.in_force.is_some());
     let ruled: Vec<_> = ruled.filter(|it| it.state != State::Exited).collect();
     let is_bound =
@@ -48,16 +48,18 @@ pub(super) fn targets(view: &View) -> Vec<pb::TargetStatus> {
         generation: in_force.generation.0,
         digest: in_force.digest.0.to_vec(),
         residues: Vec::new(),
+        undecided: Vec::new(),
     });
-    ruled.iter().map(|it| target_status(it)).chain(held).collect()
+    ruled.iter().map(|it| target_status(it, kernel)).chain(held).collect()
 }
 
-pub(super) fn counters(kernel: KernelCounters, view: &View) -> pb::Counters {
+pub(super) fn counters(kernel: &KernelCounters, view: &View) -> pb::Counters {
     pb::Counters {
         events_dropped: kernel.events_dropped,
         fail_closed: kernel.fail_closed,
         guard_denied: kernel.guard_denied,
         gate_refused: view.refused,
+        undecided: undecided(kernel, 0),
     }
 }
 
@@ -73,7 +75,27 @@ pub(super) fn change(view: &ContainerView) -> pb::ContainerChange {
     }
 }
 
-fn target_status(view: &ContainerView) -> pb::TargetStatus {
+/// Denials without a decision, of the container of this number.
+fn undecided(kernel: &KernelCounters, container: u32) -> Vec<pb::Undecided> {
+    let own = kernel.undecided.iter().filter(|denials| denials.container == container);
+    own.map(|denials| pb::Undecided { cause: cause(denials.cause).into(), count: denials.count })
+        .collect()
+}
+
+fn cause(cause: Cause) -> pb::Cause {
+    match cause {
+        Cause::Rules => pb::Cause::Rules,
+        Cause::Place => pb::Cause::Place,
+        Cause::Subject => pb::Cause::Subject,
+        Cause::Mark => pb::Cause::Mark,
+        Cause::Copy => pb::Cause::Copy,
+        Cause::Arguments => pb::Cause::Arguments,
+        Cause::Memory => pb::Cause::Memory,
+        Cause::Signal => pb::Cause::Signal,
+    }
+}
+
+fn target_status(view: &ContainerView, kernel: &KernelCounters) -> pb::TargetStatus {
     let in_force = view.in_force.unwrap_or_default();
     pb::TargetStatus {
         target: Some(view.target.clone().into()),
@@ -81,6 +103,7 @@ fn target_status(view: &ContainerView) -> pb::TargetStatus {
         generation: in_force.generation.0,
         digest: in_force.digest.0.to_vec(),
         residues: residues(&view.residues),
+        undecided: view.slot.map(|slot| undecided(kernel, slot.container)).unwrap_or_default(),
     }
 }
 

@@ -26,6 +26,7 @@ use super::*;
 use crate::{
     events,
     fixtures::{Waiting, accepted, arrival, registry, rules, target, within},
+    maps,
     posture::{Cause, Loss, Standing},
     registry::double::KernelDouble,
 };
@@ -114,7 +115,11 @@ impl Rig {
 #[tokio::test]
 async fn a_rule_set_in_chunks_is_applied_and_shown_in_the_status() {
     let rig = rig(Posture::Enforcing).await;
-    rig.kernel.with(|state| state.counters.fail_closed = 9);
+    let denials = maps::Denials { container: 0, cause: maps::Cause::Place, count: 9 };
+    rig.kernel.with(|state| {
+        state.counters.fail_closed = 9;
+        state.counters.undecided = vec![denials];
+    });
     let applied = rig.apply(&rules(2)).await.unwrap();
     let digest = accepted(rules(2)).digest.0.to_vec();
     assert_eq!((applied.generation, applied.bound, &applied.digest), (2, false, &digest));
@@ -124,7 +129,13 @@ async fn a_rule_set_in_chunks_is_applied_and_shown_in_the_status() {
     let [held] = status.targets.as_slice() else { panic!("{status:?}") };
     assert_eq!((held.generation, &held.digest, held.container_id.as_str()), (2, &digest, ""));
     assert_eq!(held.target, Some(target().into()));
-    assert_eq!(status.counters.unwrap().fail_closed, 9);
+    let counters = status.counters.unwrap();
+    assert_eq!(counters.fail_closed, 9);
+    let place = kadapter_proto::guest::v1::Undecided {
+        cause: kadapter_proto::guest::v1::Cause::Place.into(),
+        count: 9,
+    };
+    assert_eq!(counters.undecided, [place], "of no container");
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ pub struct Open {
 
 /// A map that is or becomes executable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a map")]
 pub struct Map {
     /// What is mapped; none for anonymous memory.
     pub file: Option<File>,
@@ -67,6 +68,8 @@ pub struct Map {
     pub writable: bool,
     /// Pages of it were written (`anon_vma`).
     pub modified: bool,
+    /// The file is the one behind that of an overlay (`mmap_backing_file`).
+    pub behind: bool,
 }
 
 /// What changes at the name of a file, beside [`Event::Rename`] and [`Event::Link`].
@@ -180,6 +183,7 @@ impl Event {
         match self {
             Self::Exec(..) => "bprm_check_security",
             Self::Open(..) => "file_open",
+            Self::Map(Map { behind: true, .. }) => "mmap_backing_file",
             Self::Map(Map { protect: true, .. }) => "file_mprotect",
             Self::Map(_) => "mmap_file",
             Self::Rename { .. } => "path_rename",

@@ -7,6 +7,8 @@ use attacks::catalogue::{ALL, Entry};
 use attacks::places;
 use clap::{Parser, Subcommand};
 
+use crate::change::ChangeArgs;
+
 /// Goes ways around a rule on a program, and tells where each led
 ///
 /// Exit code 0: the target's code ran. 1: the kernel denied a step. 2: a step failed for another
@@ -28,6 +30,10 @@ pub(crate) enum Verb {
     },
     /// Go ways, one after the other
     Run(Box<RunArgs>),
+    /// Make one change of a file, or reach for who listens at a socket
+    ///
+    /// Exit code 0: done. 1: denied. 2: failed.
+    Change(ChangeArgs),
     /// Make a directory the root of an image to attack
     Image(ImageArgs),
 }

@@ -8,6 +8,7 @@
 
 mod args;
 mod attempt;
+mod change;
 mod elf;
 mod image;
 mod memory;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let done = match args.verb {
         Verb::List { json } => list(json).map(|()| 0),
         Verb::Image(args) => image::lay(&args).map(|()| 0),
+        Verb::Change(args) => Ok(change::run(&args)),
         Verb::Run(args) => run(&args).map(|reports| report::code(&reports)),
     };
     done.map_or_else(

@@ -183,7 +183,8 @@ impl Judge<'_> {
         Ok(match event {
             Event::Exec(file, _) => self.refused_program(file),
             Event::Open(file, open) => return self.refused_open(file, *open),
-            Event::Map(map) => self.refused_map(map),
+            // Options have looked at the file in front.
+            Event::Map(map) if !map.behind => self.refused_map(map),
             Event::Rename { old, new, exchange } => {
                 let guarded = self.guarded(old)?.or(self.guarded(new)?);
                 let back = if *exchange { self.kept_place(old)? } else { None };

@@ -92,6 +92,12 @@ impl Scene {
     fn map_program(&mut self, spot: Spot) {
         let file = Some(self.seen(spot));
         self.emit(Event::Map(Map { file, private: true, ..Map::default() }));
+        let mut inode = self.world.inode_at(spot);
+        while let Some(backing) = self.world.inode(inode).backing.clone() {
+            let file = Some(self.seen_behind(inode, &backing));
+            self.emit(Event::Map(Map { file, private: true, behind: true, ..Map::default() }));
+            inode = backing.inode;
+        }
     }
 
     pub(super) fn load(&mut self, at: &At) -> Result<(), Obstacle> {

@@ -31,7 +31,7 @@ fn is_held(file: &File) -> bool {
 }
 
 fn mapped(event: &Event, fact: fn(&File) -> bool) -> bool {
-    matches!(event, Event::Map(Map { file: Some(file), .. }) if fact(file))
+    matches!(event, Event::Map(Map { file: Some(file), behind: false, .. }) if fact(file))
 }
 
 fn i1(event: &Event) -> bool {
@@ -50,7 +50,7 @@ fn i3(event: &Event) -> bool {
 fn d1(event: &Event) -> bool {
     i2(event)
         || matches!(event, Event::Exec(file, _) if file.tainted || file.unlinked)
-        || matches!(event, Event::Map(Map { file: Some(file), protect: false, .. }) if file.tainted)
+        || matches!(event, Event::Map(Map { file: Some(file), protect: false, behind: false, .. }) if file.tainted)
 }
 
 fn d2(event: &Event) -> bool {

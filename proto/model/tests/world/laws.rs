@@ -35,15 +35,15 @@ fn any_event() -> impl Strategy<Value = Event> {
     use Change::{Chmod, Chown, Mkdir, Mknod, Rmdir, Symlink, Truncate, Unlink};
     let change = select(vec![Unlink, Rmdir, Mknod, Mkdir, Symlink, Truncate, Chmod, Chown]);
     let open = any::<[bool; 3]>();
-    let map = (option::of(any_file()), any::<[bool; 4]>());
+    let map = (option::of(any_file()), any::<[bool; 5]>());
     let pair = (any_file(), any_file(), any::<bool>());
     prop_oneof![
         (any_file(), option::of(vec("a|b", 1..3))).prop_map(|(file, argv)| Event::Exec(file, argv)),
         (any_file(), open).prop_map(|(file, [exec, write, memory])| {
             Event::Open(file, Open { exec, write, memory })
         }),
-        map.prop_map(|(file, [protect, private, writable, modified])| {
-            Event::Map(Map { file, protect, private, writable, modified })
+        map.prop_map(|(file, [protect, private, writable, modified, behind])| {
+            Event::Map(Map { file, protect, private, writable, modified, behind })
         }),
         pair.prop_map(|(old, new, exchange)| Event::Rename { old, new, exchange }),
         (any_file(), any_file()).prop_map(|(old, new)| Event::Link { old, new }),

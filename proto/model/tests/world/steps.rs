@@ -91,8 +91,9 @@ fn an_exec_passes_the_hooks_of_the_kernel_in_their_order() {
     let (plain, who) = start(RootKind::Plain);
     assert_eq!(hooks(&plain, who, &exec), ["file_open", "bprm_check_security", "mmap_file"]);
     let (overlay, who) = start(RootKind::Overlay);
-    let expected = ["file_open", "file_open", "bprm_check_security", "mmap_file"];
-    assert_eq!(hooks(&overlay, who, &exec), expected, "the layer's file is opened too");
+    let expected =
+        ["file_open", "file_open", "bprm_check_security", "mmap_file", "mmap_backing_file"];
+    assert_eq!(hooks(&overlay, who, &exec), expected, "the layer's file is opened and mapped too");
     let step = plain.perform(who, &exec).unwrap();
     assert_eq!(step.ran[0].content, Content::program(1));
     assert_eq!(step.ran[0].strength, Strength::File);

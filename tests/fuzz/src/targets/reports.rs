@@ -39,6 +39,7 @@ static STATUSES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
         generation: 7,
         digest: vec![7; 32],
         residues: vec![residue.clone()],
+        undecided: vec![pb::Undecided { cause: 2, count: 1 }],
     };
     let status = pb::StatusReply {
         posture: 3,

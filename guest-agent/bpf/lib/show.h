@@ -123,18 +123,25 @@ static __always_inline void emit_cgroup(struct abi_event *e)
 /* A path from the task's root, over the mounts between, where bpf_d_path may not be called or finds no
  * room. Of a long one the end is shown: the name, and as many of the directories above as fit. */
 struct shown {
-	char *text;
 	__u64 at; /* address of a dentry */
 	__u64 mount; /* address of the mount that it is seen through; 0 = not known */
 	__u64 root;
 	__u64 root_mount;
-	__u32 count;
-	__u32 len; /* of the text */
-	__u32 room; /* bytes for components */
-	__u32 brief; /* of a program, hence in a smaller field */
-	__u32 cut; /* a component was */
-	__u32 whole;
+	__u16 field; /* of the event, where the text goes */
+	__u16 len; /* of the text */
+	__u16 room; /* bytes for components */
+	__u8 count;
+	__u8 brief; /* of a program, hence in a smaller field */
+	__u8 cut; /* a component was */
+	__u8 whole;
 	__u64 chain[MAX_SHOWN];
+};
+
+/* What the loops of show_path carry. The event is apart from what the steps write: the verifier forgets
+ * that, and so it follows one step, not each after each. */
+struct showing {
+	struct abi_event *event;
+	struct shown path;
 };
 
 static __always_inline __u64 mount_of(__u64 vfsmount)
@@ -162,11 +169,13 @@ static __always_inline bool leave_mounts(struct shown *w)
 	return false;
 }
 
-static long climb_shown(__u32 i, void *context)
+/* One component up; whether that was all. Global, as find_place. */
+__noinline int climb_step(struct shown *w, __u32 i)
 {
-	struct shown *w = context;
 	__u32 len;
 
+	if (!w)
+		return 1;
 	if (leave_mounts(w)) {
 		w->whole = 1;
 		return 1;
@@ -183,28 +192,49 @@ static long climb_shown(__u32 i, void *context)
 	return 0;
 }
 
-static long show_component(__u32 i, void *context)
+static long climb_shown(__u32 i, void *context)
 {
-	struct shown *w = context;
-	__u32 at = w->count - 1 - i, end = w->len;
+	struct showing *w = context;
+
+	return climb_step(&w->path, i) != 0;
+}
+
+/* Writes one component; whether that was all. Global, as find_place. */
+__noinline int show_step(struct abi_event *e, struct shown *w, __u32 i)
+{
 	const void *name;
+	__u32 at, end;
+	char *text;
 	long len;
 
-	if (at >= MAX_SHOWN || end >= MAX_DIRECTORY || (w->brief && end >= MAX_BRIEF)) {
+	if (!e || !w)
+		return 1;
+	at = w->count - 1 - i;
+	end = w->len;
+	if (w->field > offsetof(struct abi_event, path) || at >= MAX_SHOWN ||
+	    end >= MAX_DIRECTORY || (w->brief && end >= MAX_BRIEF)) {
 		w->cut = 1;
 		return 1;
 	}
+	text = (char *)e + w->field;
 	name = kernel_memory(struct dentry, w->chain[at])->d_name.name;
-	w->text[end] = '/';
+	text[end] = '/';
 	if (w->brief)
-		len = bpf_probe_read_kernel_str(&w->text[end + 1], BRIEF_NAME, name);
+		len = bpf_probe_read_kernel_str(&text[end + 1], BRIEF_NAME, name);
 	else
-		len = bpf_probe_read_kernel_str(&w->text[end + 1], ABI_MAX_NAME + 1, name);
+		len = bpf_probe_read_kernel_str(&text[end + 1], ABI_MAX_NAME + 1, name);
 	if (len < 1)
 		return 1;
 	w->cut |= w->brief && len == BRIEF_NAME;
 	w->len = end + len;
 	return 0;
+}
+
+static long show_component(__u32 i, void *context)
+{
+	struct showing *w = context;
+
+	return show_step(w->event, &w->path, i) != 0;
 }
 
 /* The mount that a name is probably seen through, if the hook knows none: of its file system there is
@@ -225,28 +255,30 @@ static __always_inline __u64 likely_mount(struct fs_struct *fs, __u64 dentry)
 __noinline int show_path(struct abi_event *e, __u32 field, __u64 dentry, __u64 vfsmount)
 {
 	struct fs_struct *fs = BPF_CORE_READ(bpf_get_current_task_btf(), fs);
-	struct shown w = {};
+	struct showing w = { .event = e };
+	char *text;
 
 	if (!e || field > offsetof(struct abi_event, path) || !dentry)
 		return 1;
-	w.text = (char *)e + field;
-	w.at = dentry;
-	w.brief = field != offsetof(struct abi_event, path);
-	w.room = (w.brief ? MAX_BRIEF : MAX_DIRECTORY) - DOTS;
-	w.mount = mount_of(vfsmount ? vfsmount : likely_mount(fs, dentry));
-	w.root = (__u64)BPF_CORE_READ(fs, root.dentry);
-	w.root_mount = mount_of((__u64)BPF_CORE_READ(fs, root.mnt));
+	text = (char *)e + field;
+	w.path.at = dentry;
+	w.path.field = field;
+	w.path.brief = field != offsetof(struct abi_event, path);
+	w.path.room = (w.path.brief ? MAX_BRIEF : MAX_DIRECTORY) - DOTS;
+	w.path.mount = mount_of(vfsmount ? vfsmount : likely_mount(fs, dentry));
+	w.path.root = (__u64)BPF_CORE_READ(fs, root.dentry);
+	w.path.root_mount = mount_of((__u64)BPF_CORE_READ(fs, root.mnt));
 	bpf_loop(MAX_SHOWN + 1, climb_shown, &w, 0);
-	if (!w.whole) {
-		__builtin_memset(w.text, '.', DOTS);
-		w.len = DOTS;
-	} else if (!w.count) {
-		w.text[0] = '/';
-		w.text[1] = 0;
+	if (!w.path.whole) {
+		__builtin_memset(text, '.', DOTS);
+		w.path.len = DOTS;
+	} else if (!w.path.count) {
+		text[0] = '/';
+		text[1] = 0;
 	}
-	if (w.count)
-		bpf_loop(w.count, show_component, &w, 0);
-	return w.whole && !w.cut;
+	if (w.path.count)
+		bpf_loop(w.path.count, show_component, &w, 0);
+	return w.path.whole && !w.path.cut;
 }
 
 /* A field of an event, for show_path. */
@@ -274,7 +306,7 @@ static __always_inline int show_file(struct abi_event *e, __u32 field, struct fi
 }
 
 /* As emit_paths, where the kernel renders none. */
-static __noinline int show_paths(struct abi_event *e, struct file *file)
+static __always_inline int show_paths(struct abi_event *e, struct file *file)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct fs_struct *fs = BPF_CORE_READ(task, fs);
@@ -291,7 +323,7 @@ static __noinline int show_paths(struct abi_event *e, struct file *file)
 
 /* A name seen through the mount of a path, or what that leads to, where the kernel renders none. Returns whether it is
  * cut. */
-static __noinline int show_name(struct abi_event *e, const struct path *dir, struct dentry *name)
+static __always_inline int show_name(struct abi_event *e, const struct path *dir, struct dentry *name)
 {
 	__u64 vfsmount = 0, dentry = address_of(name);
 

@@ -13,7 +13,7 @@ use std::{
 use kadapter_proto::guest::v1 as pb;
 use policy_model::{
     Digest, Directory, Generation, Object, PathObject, Rule, RuleId, RuleSet, Source, Target, eval,
-    wire,
+    wire::{self, InvalidRuleSet},
 };
 use prost::Message as _;
 
@@ -84,8 +84,12 @@ pub async fn apply(
 /// # Errors
 /// The first reason why it cannot.
 pub fn accept(envelope: &[u8]) -> Result<Accepted, ApplyError> {
-    wire::check_envelope(envelope)?;
-    let envelope = pb::Envelope::decode(envelope)?;
+    wire::check_envelope(envelope).map_err(|error| match error {
+        InvalidRuleSet::Malformed(why) => ApplyError::Envelope(why),
+        other => other.into(),
+    })?;
+    let envelope =
+        pb::Envelope::decode(envelope).map_err(|error| ApplyError::Envelope(error.to_string()))?;
     let digest = Digest::of(&envelope.payload);
     let rules = wire::decode(&envelope.payload)?;
     check_supported(&rules)?;
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_rule_set_are_refused() {
-        assert!(matches!(accept(b"\xff\xff"), Err(ApplyError::RuleSet(_))));
+        assert!(matches!(accept(b"\xff\xff"), Err(ApplyError::Envelope(_))));
         let unsigned = pb::Signature { key_id: "\u{fffd}".into(), signature: Vec::new() };
         let mut bytes = envelope(&rules(path("/a"), Category::File));
         bytes.extend(

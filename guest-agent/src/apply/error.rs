@@ -29,8 +29,8 @@ pub enum ApplyError {
         second: MapsError,
     },
     /// Not an encoded envelope.
-    #[error("the envelope cannot be decoded")]
-    Envelope(#[from] prost::DecodeError),
+    #[error("the envelope cannot be decoded: {0}")]
+    Envelope(String),
     /// Not a valid rule set.
     #[error(transparent)]
     RuleSet(#[from] InvalidRuleSet),

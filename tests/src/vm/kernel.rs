@@ -64,7 +64,10 @@ impl BootKernel {
     pub(crate) fn command_line(&self, extra: &[String]) -> String {
         // An emulated timer may come late on a busy host: "IO-APIC + timer doesn't work". The console
         // has what is a warning or worse; `quiet` alone would leave out warnings, whose level is 4.
-        let fixed = ["console=ttyS0", "panic=-1", "quiet", "loglevel=5", "no_timer_check"];
+        // A busy host has Debian's kernels measure a wrong clock, whose first correction passes for a
+        // stall: none is reported before init runs.
+        let patient = "rcupdate.rcu_cpu_stall_suppress_at_boot=1";
+        let fixed = ["console=ttyS0", "panic=-1", "quiet", "loglevel=5", "no_timer_check", patient];
         let words = fixed.into_iter().chain(self.cmdline.iter().copied());
         words.chain(extra.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
